@@ -1,0 +1,1 @@
+"""When is it sent, and when again?"""

@@ -1,0 +1,58 @@
+"""What can go wrong in the world, as one tree.
+
+    FluxbatchError                  something the user can act on; its text says what, where and what to do
+    ├── UsageError                  the command, the settings or the manifest has to change
+    │   ├── ManifestError           complaints about rows; carries them
+    │   └── DatasetError            the folder given as dataset cannot be used as one
+    │       └── DatasetInUse        a run that is alive holds it
+    ├── AccountError                Cloudflare will not serve this account, token or model
+    ├── StorageError                the disk did not keep what it was given; never retried
+    └── LedgerError                 the ledger did not keep what it was given
+        └── AlreadyResolved         an attempt was to be resolved a second time; names the first resolution
+
+Anything else that is raised is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class FluxbatchError(Exception):
+    """Something the user can act on."""
+
+
+class UsageError(FluxbatchError):
+    """The command, the settings or the manifest has to change before anything can be done."""
+
+
+class ManifestError(UsageError):
+    """The manifest has rows or headers that cannot be sent. Carries every complaint, not the first."""
+
+    def __init__(self, message: str, complaints: Sequence[object] = ()) -> None:
+        super().__init__(message)
+        self.complaints = tuple(complaints)
+
+
+class DatasetError(UsageError):
+    """The folder given as dataset cannot be used as one."""
+
+
+class DatasetInUse(DatasetError):
+    """A run that is alive holds the dataset."""
+
+
+class AccountError(FluxbatchError):
+    """Cloudflare will not serve this account, token or model until something is changed there."""
+
+
+class StorageError(FluxbatchError):
+    """The disk did not keep what it was given. A failed sync is final: the pages may be gone (fsyncgate)."""
+
+
+class LedgerError(FluxbatchError):
+    """The ledger did not keep what it was given."""
+
+
+class AlreadyResolved(LedgerError):
+    """A second resolution of one attempt; the text names the first."""

@@ -1,0 +1,103 @@
+"""One wanted picture: the request, its key, and what is wrong with a row that is none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from fluxbatch.models.catalogue import Model
+from fluxbatch.models.price import Quote, quote
+
+KEY_VERSION = "fluxbatch-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A reference image, by content: `sha256` is of the original bytes, so a new Pillow never changes a key.
+
+    Sizes are in pixels; `fitted_*` is what is sent. `path` is where the bytes lie, or None when `content` holds them.
+    """
+
+    sha256: str
+    width: int
+    height: int
+    fitted_width: int
+    fitted_height: int
+    path: str | None = None
+    content: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnColumns:
+    """The user's own columns of one row: a view into the batch it was read from, so types stay as they are."""
+
+    batch: pa.RecordBatch
+    index: int
+
+    def row(self) -> pa.RecordBatch:
+        """The same columns as a batch of one row."""
+        return self.batch.slice(self.index, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """One picture that is asked for. `row` counts the manifest's data rows from 1; `sample` counts from 0."""
+
+    row: int
+    id: str | None
+    model: Model
+    prompt: str
+    width: int
+    height: int
+    steps: int
+    guidance: float | None
+    seed: int | None
+    references: tuple[Reference, ...]
+    sample: int
+    key: str
+    own: OwnColumns | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def quote(self) -> Quote:
+        return quote(self.model, self.width, self.height, self.steps, len(self.references))
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What is wrong, where, and what to do. `row` is None for the header or the whole file; `line` only in text files."""
+
+    file: str
+    row: int | None
+    column: str | None
+    problem: str
+    remedy: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        row = "" if self.row is None else f", row {self.row}"
+        column = "" if self.column is None else f", column {self.column}"
+        return f"{place}{row}{column}: {self.problem}; {self.remedy}"
+
+
+def content_digest(
+    model: Model,
+    prompt: str,
+    width: int,
+    height: int,
+    steps: int,
+    guidance: float | None,
+    seed: int | None,
+    references: tuple[Reference, ...],
+) -> bytes:
+    """SHA-256 of what is sent, references by their content: equal for two rows that ask for the same thing."""
+    sent = [KEY_VERSION, model.id, prompt, width, height, steps, guidance, seed, [r.sha256 for r in references]]
+    return hashlib.sha256(json.dumps(sent, ensure_ascii=True, separators=(",", ":")).encode()).digest()
+
+
+def request_key(content: bytes, sample: int) -> str:
+    """The key (64 hex digits) of the given sample of a content: what names the ledger entry and the spool file."""
+    return hashlib.sha256(content + b"#%d" % sample).hexdigest()

@@ -1,0 +1,1 @@
+"""What can Cloudflare make, and at what price?"""
