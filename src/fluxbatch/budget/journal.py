@@ -1,0 +1,129 @@
+"""Many who write, one commit: whatever waits while the disk syncs is done in the next durable transaction.
+
+A commit costs a sync; with hundreds of pictures in flight a sync each would queue. The thread takes all that waits,
+runs it in one transaction, and only when that is on the disk tells each caller. An operation that raises one of our
+errors has written nothing (the rule in `ledger.py`), so the others stand; anything else undoes the batch, and each
+operation is run again by itself so that only the guilty one fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from fluxbatch.budget.store import Store
+from fluxbatch.errors import FluxbatchError, LedgerError
+
+T = TypeVar("T")
+BATCH_MAX = 256
+
+
+class Journal(Protocol):
+    """Runs an operation in a durable transaction; when it returns, the result is on the disk."""
+
+    async def do(self, operation: Callable[[Connection], T]) -> T: ...
+
+
+@dataclass(slots=True)
+class _Job:
+    operation: Callable[[Connection], Any]
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Any]
+    result: Any = None
+    error: BaseException | None = None
+
+
+class ThreadJournal:
+    """A thread with the only writing connection of this process."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._broken: LedgerError | None = None
+        self._thread = threading.Thread(target=self._work, name="fluxbatch-ledger", daemon=True)
+        self._thread.start()
+
+    async def do(self, operation: Callable[[Connection], T]) -> T:
+        """Run the operation and wait until it is durable. LedgerError once the database has failed: it stays so."""
+        if self._broken is not None:
+            raise self._broken
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
+        self._jobs.put(_Job(operation, loop, future))
+        return await future
+
+    def close(self) -> None:
+        """Finish what waits, then end the thread."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            batch, last = self._take(job)
+            self._commit(batch)
+            for loop in {job.loop for job in batch}:
+                if not loop.is_closed():
+                    loop.call_soon_threadsafe(_tell, [job for job in batch if job.loop is loop])
+            if last:
+                return
+
+    def _take(self, first: _Job) -> tuple[list[_Job], bool]:
+        batch = [first]
+        while len(batch) < BATCH_MAX:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                return batch, True
+            batch.append(job)
+        return batch, False
+
+    def _commit(self, batch: list[_Job]) -> None:
+        if self._broken is not None:
+            _fail(batch, self._broken)
+            return
+        try:
+            with self._store.transaction() as tx:
+                for job in batch:
+                    _run(job, tx)
+        except sa.exc.OperationalError as error:
+            # A full disk or a failed sync: what the pages hold now is not known, so nothing more is promised.
+            self._broken = LedgerError(f"the ledger cannot be written: {error.orig}; nothing more is sent")
+            _fail(batch, self._broken)
+        except Exception as error:  # noqa: BLE001 - a bug in one operation must not be laid on the others
+            if len(batch) == 1:
+                _fail(batch, error)
+            else:
+                for job in batch:
+                    self._commit([job])
+
+
+def _run(job: _Job, tx: Connection) -> None:
+    job.result = job.error = None
+    try:
+        job.result = job.operation(tx)
+    except FluxbatchError as error:
+        job.error = error
+
+
+def _fail(batch: list[_Job], error: BaseException) -> None:
+    for job in batch:
+        job.error = error
+
+
+def _tell(batch: list[_Job]) -> None:
+    for job in batch:
+        if job.future.done():  # its caller was cancelled; the entry stands all the same
+            continue
+        if job.error is not None:
+            job.future.set_exception(job.error)
+        else:
+            job.future.set_result(job.result)

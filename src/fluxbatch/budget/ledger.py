@@ -1,0 +1,307 @@
+"""The guard and the books: reserve, then exactly one of post, void or unknown; every rule a statement in SQL.
+
+Each operation takes an open transaction and raises before it writes, so that many can share one commit (`journal.py`)
+and one that is refused leaves the others standing. The guard is the conditional UPDATE in `reserve`: it cannot pass
+unless the bound fits, whoever else is spending.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from fluxbatch.budget.entries import (
+    AttemptId,
+    Balance,
+    Denied,
+    End,
+    History,
+    OpenAttempt,
+    Reserved,
+    Resolution,
+    State,
+)
+from fluxbatch.budget.tables import attempts, booked_parts, datasets
+from fluxbatch.errors import AlreadyResolved, LedgerError
+from fluxbatch.models.money import ZERO, Money
+
+KEYS_PER_QUERY = 1000
+
+_this_dataset = datasets.c.dataset == sa.bindparam("b_dataset")
+_this_attempt = (
+    (attempts.c.dataset == sa.bindparam("b_dataset"))
+    & (attempts.c.key == sa.bindparam("b_key"))
+    & (attempts.c.number == sa.bindparam("b_number"))
+)
+_gone = datasets.c.spent_nano_usd + datasets.c.reserved_nano_usd + datasets.c.unknown_nano_usd
+
+
+def _moves(*columns: str) -> dict[Any, Any]:
+    """SET clauses that add a bound amount (`d_<column>`) to each balance column."""
+    return {datasets.c[name]: datasets.c[name] + sa.bindparam(f"d_{name}") for name in columns}
+
+
+_RESERVED = ("reserved_nano_usd", "reserved_centineurons")
+_ALL = (*_RESERVED, "spent_nano_usd", "spent_centineurons", "unknown_nano_usd", "unknown_centineurons")
+
+_GUARD = (
+    sa.update(datasets)
+    .where(_this_dataset, _gone + sa.bindparam("d_reserved_nano_usd") <= datasets.c.cap_nano_usd)
+    .values(_moves(*_RESERVED))
+)
+_MOVE = sa.update(datasets).where(_this_dataset).values(_moves(*_ALL))
+_INSERT = sa.insert(attempts)
+_RESOLVE = (
+    sa.update(attempts)
+    .where(_this_attempt, attempts.c.state.in_(sa.bindparam("b_from", expanding=True)))
+    .values({name: sa.bindparam(f"v_{name}") for name in ("state", "end", "actual_nano_usd", "actual_centineurons")})
+    .values({name: sa.bindparam(f"v_{name}") for name in ("resolved_at_us", "code", "message", "request_id")})
+)
+_FIND = sa.select(attempts).where(_this_attempt)
+
+
+def open_budget(tx: Connection, dataset: str, account: str, folder: str, cap_nano_usd: int | None) -> Balance:
+    """Enter the dataset, with its cap, or give the one that stands there a new cap (None: leave it).
+
+    What it has spent is never reset.
+    """
+    values: dict[str, object] = {"account": account, "folder": folder}
+    if cap_nano_usd is not None:
+        values["cap_nano_usd"] = cap_nano_usd
+    if tx.execute(sa.update(datasets).where(datasets.c.dataset == dataset).values(**values)).rowcount == 0:
+        tx.execute(sa.insert(datasets).values({"cap_nano_usd": 0, **values, "dataset": dataset}))
+    found = balance(tx, dataset)
+    assert found is not None
+    return found
+
+
+def balance(tx: Connection, dataset: str) -> Balance | None:
+    """The dataset's money, or None when this ledger has never seen it."""
+    row = tx.execute(sa.select(datasets).where(datasets.c.dataset == dataset)).first()
+    if row is None:
+        return None
+    return Balance(
+        cap_nano_usd=row.cap_nano_usd,
+        spent=Money(row.spent_nano_usd, row.spent_centineurons),
+        reserved=Money(row.reserved_nano_usd, row.reserved_centineurons),
+        unknown=Money(row.unknown_nano_usd, row.unknown_centineurons),
+    )
+
+
+def reserve(tx: Connection, attempt: AttemptId, run: str, model: str, bound: Money, now_us: int) -> Reserved | Denied:
+    """Take the bound out of the budget and mark the attempt as sent, in one transaction; or Denied, nothing changed."""
+    guard = {
+        "b_dataset": attempt.dataset,
+        "d_reserved_nano_usd": bound.nano_usd,
+        "d_reserved_centineurons": bound.centineurons,
+    }
+    if tx.execute(_GUARD, guard).rowcount != 1:
+        found = balance(tx, attempt.dataset)
+        if found is None:
+            raise LedgerError(f"dataset {attempt.dataset} is not in the ledger; open its budget first")
+        return Denied(found)
+    tx.execute(
+        _INSERT,
+        {
+            "dataset": attempt.dataset,
+            "key": attempt.key,
+            "number": attempt.number,
+            "run": run,
+            "model": model,
+            "bound_nano_usd": bound.nano_usd,
+            "bound_centineurons": bound.centineurons,
+            "state": State.SENT,
+            "sent_at_us": now_us,
+        },
+    )
+    return Reserved(attempt)
+
+
+def resolve(tx: Connection, attempt: AttemptId, resolution: Resolution, now_us: int) -> None:
+    """Post, void or leave as unknown. AlreadyResolved, naming the first resolution, when that was done before."""
+    _resolve_from(tx, (State.SENT,), attempt, resolution, now_us)
+
+
+def adopt(tx: Connection, attempt: AttemptId, actual: Money, run: str, now_us: int) -> bool:
+    """Book a picture that the dataset holds, whatever the ledger thought of its attempt: evidence beats a guess.
+
+    True when something was booked, False when it already stood there as posted. An attempt that this ledger has never
+    seen (it is new, or older than the dataset) is entered; the model stands in the part.
+    """
+    known = tx.execute(_FIND, _names(attempt)).first()
+    if known is not None and known.state == State.POSTED:
+        return False
+    if known is not None:
+        resolution = Resolution(State.POSTED, End.MADE, actual=actual)
+        _resolve_from(tx, (State.SENT, State.UNKNOWN, State.VOID), attempt, resolution, now_us)
+        return True
+    entry = {"dataset": attempt.dataset, "key": attempt.key, "number": attempt.number, "run": run, "model": "adopted"}
+    amounts = {
+        f"{which}_{unit}": getattr(actual, unit)
+        for which in ("bound", "actual")
+        for unit in ("nano_usd", "centineurons")
+    }
+    times = {"sent_at_us": now_us, "resolved_at_us": now_us}
+    tx.execute(_INSERT, {**entry, **amounts, **times, "state": State.POSTED, "end": End.MADE})
+    _move(tx, attempt.dataset, spent=actual)
+    return True
+
+
+def strand(tx: Connection, dataset: str, now_us: int) -> list[AttemptId]:
+    """What a dead run left as sent becomes unknown: it may have been billed, and time never makes that a no."""
+    stranded = tx.execute(
+        sa.select(attempts.c.key, attempts.c.number)
+        .where(attempts.c.dataset == dataset, attempts.c.state == State.SENT)
+        .order_by(attempts.c.key, attempts.c.number)
+    ).all()
+    found = [AttemptId(dataset, row.key, row.number) for row in stranded]
+    lost = Resolution(State.UNKNOWN, End.LOST, message="the run ended before the answer was in")
+    for attempt in found:
+        resolve(tx, attempt, lost, now_us)
+    return found
+
+
+def part_is_booked(tx: Connection, dataset: str, sha256: str) -> bool:
+    """Whether this ledger knows that the part's pictures are booked."""
+    where = (booked_parts.c.dataset == dataset) & (booked_parts.c.sha256 == sha256)
+    return tx.execute(sa.select(booked_parts.c.sha256).where(where)).first() is not None
+
+
+def mark_part_booked(tx: Connection, dataset: str, sha256: str) -> None:
+    """Note that each picture of the part stands in the ledger. Idempotent."""
+    if not part_is_booked(tx, dataset, sha256):
+        tx.execute(sa.insert(booked_parts).values(dataset=dataset, sha256=sha256))
+
+
+def histories(tx: Connection, dataset: str, keys: Sequence[str]) -> dict[str, History]:
+    """How each of the keys has fared; keys that were never sent are left out."""
+    found: dict[str, History] = {}
+    for start in range(0, len(keys), KEYS_PER_QUERY):
+        rows = tx.execute(
+            sa.select(attempts)
+            .where(attempts.c.dataset == dataset, attempts.c.key.in_(keys[start : start + KEYS_PER_QUERY]))
+            .order_by(attempts.c.key, attempts.c.number)
+        )
+        for row in rows:
+            found[row.key] = _fold(found.get(row.key), row)
+    return found
+
+
+def has_attempts(tx: Connection, dataset: str) -> bool:
+    """Whether anything was ever sent for the dataset."""
+    return tx.execute(sa.select(attempts.c.key).where(attempts.c.dataset == dataset).limit(1)).first() is not None
+
+
+def made_keys(tx: Connection, dataset: str) -> Iterable[tuple[str, int, Money]]:
+    """Key, number and charge of each posted attempt, as a stream ordered by key."""
+    where = (attempts.c.dataset == dataset) & (attempts.c.state == State.POSTED)
+    columns = (attempts.c.key, attempts.c.number, attempts.c.actual_nano_usd, attempts.c.actual_centineurons)
+    for row in tx.execute(sa.select(*columns).where(where).order_by(attempts.c.key)):
+        yield row.key, row.number, Money(row.actual_nano_usd, row.actual_centineurons)
+
+
+def open_attempts(tx: Connection, dataset: str) -> list[OpenAttempt]:
+    """The attempts whose charge is not known, oldest first; one that is still on its way counts as lost so far."""
+    where = (attempts.c.dataset == dataset) & attempts.c.state.in_((State.SENT, State.UNKNOWN))
+    return [
+        OpenAttempt(
+            key=row.key,
+            number=row.number,
+            run=row.run,
+            model=row.model,
+            bound=Money(row.bound_nano_usd, row.bound_centineurons),
+            sent_at_us=row.sent_at_us,
+            end=End(row.end or End.LOST),
+            code=row.code,
+            message=row.message,
+            request_id=row.request_id,
+        )
+        for row in tx.execute(sa.select(attempts).where(where).order_by(attempts.c.sent_at_us, attempts.c.key))
+    ]
+
+
+def audit(tx: Connection, dataset: str) -> Balance | None:
+    """The balance folded anew from the attempts; it equals `balance` unless the ledger was damaged."""
+    stored = balance(tx, dataset)
+    if stored is None:
+        return None
+    sums = {State.SENT: ZERO, State.POSTED: ZERO, State.UNKNOWN: ZERO}
+    posted = attempts.c.state == State.POSTED
+    nano = sa.func.sum(sa.case((posted, attempts.c.actual_nano_usd), else_=attempts.c.bound_nano_usd))
+    cn = sa.func.sum(sa.case((posted, attempts.c.actual_centineurons), else_=attempts.c.bound_centineurons))
+    where = (attempts.c.dataset == dataset) & (attempts.c.state != State.VOID)
+    for state, nano_usd, centineurons in tx.execute(
+        sa.select(attempts.c.state, nano, cn).where(where).group_by(attempts.c.state)
+    ):
+        sums[State(state)] = Money(int(nano_usd), int(centineurons))
+    return Balance(stored.cap_nano_usd, sums[State.POSTED], sums[State.SENT], sums[State.UNKNOWN])
+
+
+def _names(attempt: AttemptId) -> dict[str, object]:
+    return {"b_dataset": attempt.dataset, "b_key": attempt.key, "b_number": attempt.number}
+
+
+def _resolve_from(
+    tx: Connection, allowed: tuple[State, ...], attempt: AttemptId, resolution: Resolution, now_us: int
+) -> None:
+    row = tx.execute(_FIND, _names(attempt)).first()
+    if row is None:
+        raise LedgerError(f"{attempt} is not in the ledger, so it cannot become {resolution.state}")
+    if row.state not in allowed:
+        raise AlreadyResolved(
+            f"{attempt} became {row.state} ({row.end}) before, so it cannot become {resolution.state}"
+        )
+    posted = resolution.state == State.POSTED
+    changed = tx.execute(
+        _RESOLVE,
+        _names(attempt)
+        | {
+            "b_from": list(allowed),
+            "v_state": resolution.state,
+            "v_end": resolution.end,
+            "v_actual_nano_usd": resolution.actual.nano_usd if posted else None,
+            "v_actual_centineurons": resolution.actual.centineurons if posted else None,
+            "v_resolved_at_us": now_us,
+            "v_code": resolution.code,
+            "v_message": resolution.message,
+            "v_request_id": resolution.request_id,
+        },
+    )
+    assert changed.rowcount == 1, f"{attempt} changed under an exclusive transaction"
+    bound = Money(row.bound_nano_usd, row.bound_centineurons)
+    _move(
+        tx,
+        attempt.dataset,
+        reserved=ZERO - bound if row.state == State.SENT else ZERO,
+        spent=resolution.actual if posted else ZERO,
+        unknown=(bound if resolution.state == State.UNKNOWN else ZERO)
+        - (bound if row.state == State.UNKNOWN else ZERO),
+    )
+
+
+def _move(tx: Connection, dataset: str, reserved: Money = ZERO, spent: Money = ZERO, unknown: Money = ZERO) -> None:
+    amounts = {"reserved": reserved, "spent": spent, "unknown": unknown}
+    deltas = {f"d_{name}_nano_usd": amount.nano_usd for name, amount in amounts.items()}
+    deltas |= {f"d_{name}_centineurons": amount.centineurons for name, amount in amounts.items()}
+    tx.execute(_MOVE, {"b_dataset": dataset, **deltas})
+
+
+def _fold(so_far: History | None, row: Any) -> History:
+    known = so_far or History()
+    unknown = Money(row.bound_nano_usd, row.bound_centineurons) if row.state == State.UNKNOWN else ZERO
+    sent = row.state == State.SENT
+    end = End.LOST if sent else End(row.end)
+    is_no_end = end in (End.THROTTLED, End.NOT_SENT)
+    return History(
+        attempts=row.number,
+        made=known.made or row.state == State.POSTED,
+        end=known.end if is_no_end else end,
+        failed=known.failed + (end == End.FAILED),
+        lost=known.lost + (end == End.LOST),
+        unknown=known.unknown + unknown,
+        code=known.code if is_no_end else row.code,
+        message=known.message if is_no_end else row.message,
+    )

@@ -1,0 +1,126 @@
+"""Where the ledger lies: a database opened so that a commit is on the disk, and its small side tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from fluxbatch.budget.entries import Learned
+from fluxbatch.budget.tables import SCHEMA_VERSION, learned, metadata, paces, runs, schema_version
+from fluxbatch.errors import LedgerError
+
+BUSY_TIMEOUT_MS = 60_000
+
+
+class Store:
+    """The ledger's database. Transactions are exclusive for writers; readers see the last commit."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        try:
+            if url.startswith("sqlite:///"):
+                Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+            self._engine = _open(url)
+            self._check_schema()
+        except (sa.exc.SQLAlchemyError, OSError) as error:
+            raise LedgerError(f"the ledger {url} cannot be opened: {error}; check the path (--ledger)") from error
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Read and write; durable when the block has ended, undone when it raises."""
+        with self._engine.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Read only; never waits for a writer."""
+        with self._engine.connect().execution_options(fluxbatch_reading=True) as connection:
+            yield connection
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def _check_schema(self) -> None:
+        with self.transaction() as tx:
+            metadata.create_all(tx)
+            version = tx.execute(sa.select(schema_version.c.version)).scalar()
+            if version is None:
+                tx.execute(sa.insert(schema_version).values(version=SCHEMA_VERSION))
+            elif version != SCHEMA_VERSION:
+                raise LedgerError(
+                    f"the ledger {self.url} has schema {version}, this fluxbatch needs {SCHEMA_VERSION}; "
+                    "use the fluxbatch that wrote it, or another ledger (--ledger)"
+                )
+
+
+def _open(url: str) -> Engine:
+    engine = sa.create_engine(url)
+    if engine.dialect.name != "sqlite":
+        return engine
+
+    @sa.event.listens_for(engine, "connect")
+    def _on_connect(connection: object, _record: object) -> None:
+        # SQLAlchemy's events begin and end transactions; the driver must not begin its own (lazy) ones.
+        connection.isolation_level = None  # type: ignore[attr-defined]
+        pragmas = ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}")
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")  # type: ignore[attr-defined]
+
+    @sa.event.listens_for(engine, "begin")
+    def _on_begin(connection: Connection) -> None:
+        reading = connection.get_execution_options().get("fluxbatch_reading", False)
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def take_slots(tx: Connection, account: str, count: int, interval_us: int, now_us: int, horizon_us: int) -> int:
+    """Take the next `count` moments of the account's pace; the first one's time is returned.
+
+    A pace that stands further ahead than the horizon was written by a clock that has since jumped back; after one
+    horizon (a whole window) without a request, nothing that was sent before can matter any more.
+    """
+    next_at = tx.execute(sa.select(paces.c.next_at_us).where(paces.c.account == account)).scalar()
+    first = min(max(next_at or 0, now_us), now_us + horizon_us)
+    if next_at is None:
+        tx.execute(sa.insert(paces).values(account=account, next_at_us=first + count * interval_us))
+    else:
+        until = first + count * interval_us
+        tx.execute(sa.update(paces).where(paces.c.account == account).values(next_at_us=until))
+    return first
+
+
+def recall(tx: Connection, account: str, model: str) -> Learned | None:
+    """What an earlier run learned about the model on this account."""
+    where = (learned.c.account == account) & (learned.c.model == model)
+    row = tx.execute(sa.select(learned).where(where)).first()
+    return None if row is None else Learned(row.in_flight, row.rate_per_minute, row.latency_s)
+
+
+def remember(tx: Connection, account: str, model: str, what: Learned) -> None:
+    """Keep what this run learned, for the next."""
+    where = (learned.c.account == account) & (learned.c.model == model)
+    values = {"in_flight": what.in_flight, "rate_per_minute": what.rate_per_minute, "latency_s": what.latency_s}
+    if tx.execute(sa.update(learned).where(where).values(**values)).rowcount == 0:
+        tx.execute(sa.insert(learned).values(account=account, model=model, **values))
+
+
+def open_run(tx: Connection, run: str, dataset: str, manifest: str, now_us: int) -> None:
+    """Note that a run has begun."""
+    tx.execute(sa.insert(runs).values(run=run, dataset=dataset, manifest=manifest, started_at_us=now_us))
+
+
+def close_run(tx: Connection, run: str, stopped_by: str | None, summary: str, now_us: int) -> None:
+    """Note how the run ended; `summary` is its JSON."""
+    values = {"ended_at_us": now_us, "stopped_by": stopped_by, "summary": summary}
+    tx.execute(sa.update(runs).where(runs.c.run == run).values(**values))
+
+
+def last_runs(tx: Connection, dataset: str, count: int) -> list[sa.Row[tuple[object, ...]]]:
+    """The dataset's latest runs, newest first."""
+    query = sa.select(runs).where(runs.c.dataset == dataset).order_by(runs.c.started_at_us.desc()).limit(count)
+    return list(tx.execute(query))

@@ -1,0 +1,93 @@
+"""The ledger's tables. Amounts are integers (nano-dollars, centineurons), times are microseconds since 1970 in UTC."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, text
+
+SCHEMA_VERSION = 1
+
+metadata = MetaData()
+
+schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
+
+datasets = Table(
+    "datasets",
+    metadata,
+    Column("dataset", String, primary_key=True),
+    Column("account", String, nullable=False),
+    Column("folder", String, nullable=False),
+    Column("cap_nano_usd", BigInteger, nullable=False),
+    Column("spent_nano_usd", BigInteger, nullable=False, server_default=text("0")),
+    Column("spent_centineurons", BigInteger, nullable=False, server_default=text("0")),
+    Column("reserved_nano_usd", BigInteger, nullable=False, server_default=text("0")),
+    Column("reserved_centineurons", BigInteger, nullable=False, server_default=text("0")),
+    Column("unknown_nano_usd", BigInteger, nullable=False, server_default=text("0")),
+    Column("unknown_centineurons", BigInteger, nullable=False, server_default=text("0")),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("dataset", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("run", String, nullable=False),
+    Column("model", String, nullable=False),
+    Column("bound_nano_usd", BigInteger, nullable=False),
+    Column("bound_centineurons", BigInteger, nullable=False),
+    Column("state", String, nullable=False),
+    Column("end", String),
+    Column("actual_nano_usd", BigInteger),
+    Column("actual_centineurons", BigInteger),
+    Column("sent_at_us", BigInteger, nullable=False),
+    Column("resolved_at_us", BigInteger),
+    Column("code", String),
+    Column("message", String),
+    Column("request_id", String),
+    sqlite_with_rowid=False,
+)
+
+# Recovery and `status` ask for the few attempts whose money is open; a partial index keeps that free of the many.
+Index(
+    "open_attempts",
+    attempts.c.dataset,
+    attempts.c.state,
+    sqlite_where=attempts.c.state.in_(("sent", "unknown")),
+    postgresql_where=attempts.c.state.in_(("sent", "unknown")),
+)
+
+booked_parts = Table(
+    "booked_parts",
+    metadata,
+    Column("dataset", String, primary_key=True),
+    Column("sha256", String, primary_key=True),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("run", String, primary_key=True),
+    Column("dataset", String, nullable=False),
+    Column("manifest", String, nullable=False),
+    Column("started_at_us", BigInteger, nullable=False),
+    Column("ended_at_us", BigInteger),
+    Column("stopped_by", String),
+    Column("summary", String),
+)
+
+paces = Table(
+    "paces",
+    metadata,
+    Column("account", String, primary_key=True),
+    Column("next_at_us", BigInteger, nullable=False),
+)
+
+learned = Table(
+    "learned",
+    metadata,
+    Column("account", String, primary_key=True),
+    Column("model", String, primary_key=True),
+    Column("in_flight", Integer, nullable=False),
+    Column("rate_per_minute", Float),
+    Column("latency_s", Float),
+)
