@@ -1,0 +1,56 @@
+"""An answer -> what it means; a picture -> on the disk, before anything is booked. Runs in worker threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import pyarrow as pa
+
+from fluxbatch.budget.entries import AttemptId
+from fluxbatch.cloudflare.outcome import Broken, Delivered, Outcome, Reply, read_outcome
+from fluxbatch.dataset.image import inspect
+from fluxbatch.dataset.record import Delivery, picture_row
+from fluxbatch.dataset.spool import Spool, Spooled
+from fluxbatch.manifest.request import ImageRequest
+from fluxbatch.models.money import Money
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an attempt brought: its outcome and, for a picture, where it lies and what it cost."""
+
+    outcome: Outcome
+    kept: Spooled | None
+    actual: Money
+
+
+@dataclass(frozen=True, slots=True)
+class Keeper:
+    """Reads answers and spools pictures, for one run of one dataset."""
+
+    spool: Spool
+    own: pa.Schema
+    run: str
+
+    def keep(self, request: ImageRequest, attempt: AttemptId, reply: Reply | Broken, at: datetime) -> Answer:
+        """StorageError when the disk does not take the picture; everything else is an outcome."""
+        outcome = read_outcome(reply, at)
+        if not isinstance(outcome, Delivered):
+            return Answer(outcome, None, Money())
+        # Without the header the bound is booked: the guard may count too much, never too little.
+        actual = request.quote.bound if outcome.charge is None else outcome.charge
+        delivery = Delivery(
+            request=request,
+            content=outcome.content,
+            actual=actual,
+            attempt=attempt.number,
+            attempts=attempt.number,
+            latency_s=reply.latency_s,
+            request_id=outcome.request_id,
+            created_at=at.astimezone(UTC),
+            run_id=self.run,
+        )
+        picture = inspect(outcome.content, request.width, request.height)
+        row = picture_row(delivery, picture, self.own)
+        return Answer(outcome, self.spool.put(row, attempt.key, attempt.number), actual)

@@ -1,0 +1,183 @@
+"""One model's way to the platform: the gate, the pace and the hold, and what each answer teaches them.
+
+"Too many a minute" (3021) teaches the pace, "no room" (3040, 4002) the gate, possibly billed failures and an
+unreachable network the hold. Two numbers and a switch, each with its own lesson.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from fluxbatch.budget.entries import Learned
+from fluxbatch.cloudflare.outcome import Failed, Lost, NotSent, Outcome, Throttled
+from fluxbatch.dispatch import adapt
+from fluxbatch.dispatch.adapt import Gate
+from fluxbatch.dispatch.hold import UNREACHABLE_IN_A_ROW, Hold, Record, Trouble, noted, trips
+from fluxbatch.dispatch.pace import Pace
+from fluxbatch.dispatch.stop import Stop
+
+log = logging.getLogger(__name__)
+
+TIMEOUT_CODES = frozenset({"3046", "3007", "3008"})
+PEAK_SPAN_S = 5.0
+LATENCY_RISE = 1.5
+SMOOTHING = 0.1
+
+
+@dataclass(slots=True)
+class Flying:
+    """A request on its way."""
+
+    sent_at: float
+    probe: bool
+    timer: asyncio.TimerHandle | None = None
+    proved: bool = False
+
+
+class Lane:
+    """What a request passes on its way out, and what learns from its answer."""
+
+    def __init__(self, gate: Gate, pace: Pace, hold: Hold, stop: Stop) -> None:
+        self.gate, self.pace, self.hold = gate, pace, hold
+        self.in_flight = 0
+        self._stop = stop
+        self._record = Record()
+        self._unreachable = 0
+        self._peaks = (0, 0)
+        self._peak_since = float("-inf")
+        self._latency_s: float | None = None
+        self._latency_low_s: float | None = None
+        stop.tell(gate.close)
+        stop.tell(hold.close)
+
+    async def clear(self) -> tuple[bool, float | None] | None:
+        """Wait for the hold and the pace: (is the probe, the turn), or None when the run is to end."""
+        while True:
+            probe = await self.hold.admit()
+            turn = None
+            if not self._stop.is_set:
+                turn = await self.pace.turn()
+            if self._stop.is_set:
+                if probe:
+                    self.hold.withdrawn()
+                return None
+            if probe or self.hold.pause is None:
+                return probe, turn
+
+    def departed(self, probe: bool, wall_s: float) -> Flying:
+        """The request goes out now. If it is not turned away within a second or so, it was let in."""
+        loop = asyncio.get_running_loop()
+        flying = Flying(wall_s, probe)
+        flying.timer = loop.call_later(adapt.PROOF_S, self._prove, flying)
+        self.in_flight += 1
+        return flying
+
+    def answered(self, flying: Flying, outcome: Outcome, latency_s: float) -> None:
+        """Learn from the answer."""
+        if flying.timer is not None:
+            flying.timer.cancel()
+        match outcome:
+            case Throttled():
+                self._turned_away(flying, outcome)
+            case NotSent():
+                self._unreached(flying, outcome)
+            case Failed() | Lost():
+                self._failed(flying, outcome)
+            case _:
+                self._came(flying, latency_s)
+
+    def learned(self) -> Learned:
+        """What the next run should begin with."""
+        per_second = self.pace.rate.per_second
+        return Learned(self.gate.flight.limit, None if per_second is None else per_second * 60.0, self._latency_s)
+
+    def _came(self, flying: Flying, latency_s: float) -> None:
+        self._unreachable = 0
+        self._record = noted(self._record, failed=False)
+        self._note_latency(latency_s)
+        self._prove(flying)
+        self._pass_if_probe(flying)
+
+    def _turned_away(self, flying: Flying, outcome: Throttled) -> None:
+        if outcome.reason == "rate":
+            self.pace.refused()
+            self._trouble(flying, Trouble.RATE, outcome.message, outcome.retry_after_s)
+            return
+        before = self.gate.flight.limit
+        self._follow(adapt.refused(self.gate.flight, self.in_flight, _now()))
+        if self.gate.flight.limit < before:
+            log.info("no room for %d in flight (%s): now %d", before, outcome.code, self.gate.flight.limit)
+        if flying.probe or (before == 1 and self.in_flight == 0):
+            self._trouble(flying, Trouble.ROOM, outcome.message, outcome.retry_after_s)
+
+    def _unreached(self, flying: Flying, outcome: NotSent) -> None:
+        self._unreachable += 1
+        if flying.probe or self._unreachable >= UNREACHABLE_IN_A_ROW:
+            self._trouble(flying, Trouble.NETWORK, outcome.message)
+
+    def _failed(self, flying: Flying, outcome: Failed | Lost) -> None:
+        self._unreachable = 0
+        self._record = noted(self._record, failed=True)
+        if outcome.code in TIMEOUT_CODES:
+            self._follow(adapt.late(self.gate.flight, _now()))
+        self._prove(flying)
+        if flying.probe or trips(self._record):
+            self._trouble(flying, Trouble.FAILURES, outcome.message)
+
+    def _trouble(self, flying: Flying, trouble: Trouble, detail: str, after_s: float | None = None) -> None:
+        if flying.probe:
+            flying.probe = False
+            self.hold.failed(detail, after_s)
+        elif self.hold.pause is None:
+            self.hold.begin(trouble, detail, after_s)
+            if trouble is not Trouble.RATE:
+                log.warning("sending pauses: %s (%s); one probe goes out at growing intervals", trouble.text, detail)
+
+    def _prove(self, flying: Flying) -> None:
+        if flying.proved:
+            return
+        flying.proved = True
+        self.pace.accepted(flying.sent_at)
+        self._follow(adapt.proved(self.gate.flight, self._peak(), _now()))
+        if self.hold.pause is not None and self.hold.pause.trouble is not Trouble.FAILURES:
+            self._pass_if_probe(flying)
+
+    def _pass_if_probe(self, flying: Flying) -> None:
+        if flying.probe:
+            flying.probe = False
+            self._record = Record()
+            self._unreachable = 0
+            if self.hold.pause is not None and self.hold.pause.trouble is not Trouble.RATE:
+                log.info("the probe went through: sending goes on")
+            self.hold.passed()
+
+    def _peak(self) -> int:
+        """The most in flight during the last seconds: the limit may only grow where it was what held us back."""
+        now = _now()
+        if now - self._peak_since > PEAK_SPAN_S:
+            self._peaks, self._peak_since = (self._peaks[1], self.in_flight), now
+        self._peaks = (self._peaks[0], max(self._peaks[1], self.in_flight))
+        return max(self._peaks)
+
+    def _note_latency(self, latency_s: float) -> None:
+        smooth = latency_s if self._latency_s is None else self._latency_s + SMOOTHING * (latency_s - self._latency_s)
+        self._latency_s = smooth
+        self._latency_low_s = min(smooth, self._latency_low_s or smooth)
+        if smooth > LATENCY_RISE * self._latency_low_s:
+            self._latency_low_s *= 1.001  # a platform that has become slower for good is the new normal, in time
+            self._follow(adapt.late(self.gate.flight, _now()))
+
+    def _follow(self, flight: adapt.Flight) -> None:
+        if flight is not self.gate.flight:
+            self.gate.follow(flight)
+
+    def landed(self) -> None:
+        """The answer is in, or never will be: one fewer is out."""
+        self._peak()
+        self.in_flight -= 1
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
