@@ -1,0 +1,197 @@
+"""One run under way: its shards, what becomes of their pictures, and its close."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from fluxbatch.budget import ledger
+from fluxbatch.budget import store as side
+from fluxbatch.budget.entries import End, History
+from fluxbatch.budget.journal import Journal
+from fluxbatch.budget.plan import with_histories
+from fluxbatch.dataset.failures import FailureWriter
+from fluxbatch.dataset.header import Part
+from fluxbatch.dataset.shards import seal
+from fluxbatch.dataset.spool import Spooled
+from fluxbatch.dispatch.engine import Due, Ended, Engine
+from fluxbatch.dispatch.retry import is_due
+from fluxbatch.dispatch.stop import Stop, StoppedBy
+from fluxbatch.dispatch.tally import Tally
+from fluxbatch.errors import LedgerError, StorageError
+from fluxbatch.manifest.reader import Rejected
+from fluxbatch.manifest.request import ImageRequest
+from fluxbatch.models.money import ZERO, Money
+from fluxbatch.prepare import Prepared, histories_of, now_us
+from fluxbatch.summary import Summary, summarise
+
+Asked = tuple[ImageRequest, History]
+
+
+@dataclass(slots=True)
+class Shard:
+    """A contiguous slice of the manifest: the unit that is watched, and sealed into a part."""
+
+    number: int
+    first_row: int
+    last_row: int
+    due: list[Due] = field(default_factory=list)
+    waiting: list[Spooled] = field(default_factory=list)
+    """Pictures of this slice that are booked and in the spool: from an earlier run, or made in this one."""
+    all_out: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True)
+class Batch:
+    """`tally` is live; `summary` stands when the batch is closed."""
+
+    prepared: Prepared
+    journal: Journal
+    engine: Engine
+    executor: Executor
+    failures: FailureWriter
+    started_s: float
+    summary: Summary | None = None
+    _unsealed: dict[str, Spooled] = field(default_factory=dict)
+    _reached: Money = ZERO
+    """What the due pictures that have ended should have cost: the rest is what is left to pay."""
+    _sealing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def stop(self) -> Stop:
+        return self.engine.stop
+
+    @property
+    def tally(self) -> Tally:
+        return self.engine.tally
+
+    async def shards(self) -> AsyncIterator[Shard]:
+        """The slices that have something to send or to seal, in order."""
+        self._unsealed = dict(self.prepared.recovery.unsealed)
+        slices = enumerate(self._slices())
+        while (found := await self.offload(next, slices, None)) is not None:
+            shard = self._shard(*found)
+            if shard.due or shard.waiting:
+                yield shard
+
+    async def work(self, shard: Shard) -> None:
+        """Send what the shard still lacks, then seal what it has."""
+
+        def ended(one: Ended) -> None:
+            self._ended(shard, one)
+
+        await self.engine.send_all(shard.due, ended, shard.all_out)
+        await self._seal(shard.waiting)
+
+    async def offload(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Run a function on the run's worker threads."""
+        return await asyncio.get_running_loop().run_in_executor(self.executor, function, *args)
+
+    async def close(self) -> Summary:
+        """Seal what no shard has taken, write down the failures, and sum up."""
+        await self._seal(list(self._unsealed.values()))
+        if self.stop.error is None:
+            await self.offload(self.failures.close)
+        self.summary = self._summary()
+        await self._write_down(self.summary)
+        return self.summary
+
+    def _slices(self) -> Iterator[list[Asked | Rejected]]:
+        prepared = self.prepared
+        chunk: list[Asked | Rejected] = []
+        for row in with_histories(prepared.manifest.rows(), histories_of(prepared.store, prepared.dataset.id)):
+            chunk.append(row)
+            if len(chunk) >= prepared.job.settings.rows_per_shard:
+                yield chunk
+                chunk = []
+        if chunk:
+            yield chunk
+
+    def _shard(self, number: int, rows: Sequence[Asked | Rejected]) -> Shard:
+        asked = [row for row in rows if not isinstance(row, Rejected)]
+        if not asked:
+            return Shard(number, 0, 0)
+        shard = Shard(number, asked[0][0].row, asked[-1][0].row)
+        for request, history in asked:
+            if (spooled := self._unsealed.pop(request.key, None)) is not None:
+                shard.waiting.append(spooled)
+            if is_due(history, self.engine.policy):
+                shard.due.append(Due(request, history))
+            elif not history.made:
+                past = (history.attempts, history.code, history.message, history.unknown)
+                self._note_failure(request, history.end, *past)
+        return shard
+
+    def _ended(self, shard: Shard, one: Ended) -> None:
+        if one.end is None:
+            return
+        self._reached += one.request.quote.expected
+        if one.kept is not None:
+            shard.waiting.append(one.kept)
+        else:
+            self.tally.ended[one.end] += 1
+            self._note_failure(one.request, one.end, one.attempts, one.code, one.message, one.unknown)
+
+    def _note_failure(
+        self,
+        request: ImageRequest,
+        end: End | None,
+        attempts: int,
+        code: str | None,
+        message: str | None,
+        unknown: Money,
+    ) -> None:
+        assert end is not None, "a row that is neither made nor due has ended"
+        self._disk(lambda: self.failures.add(request, end.value, code, message, attempts, unknown))
+
+    def _disk(self, write: Callable[[], object]) -> None:
+        try:
+            write()
+        except StorageError as error:
+            self.stop.request(StoppedBy.PLATFORM, str(error), error)
+
+    async def _seal(self, entries: list[Spooled]) -> None:
+        if not entries or self.stop.error is not None:
+            return
+        async with self._sealing:
+            try:
+                for part in await self.offload(self._write_parts, entries):
+                    await self._mark(part)
+            except (StorageError, LedgerError) as error:
+                self.stop.request(StoppedBy.PLATFORM, str(error), error)
+
+    def _write_parts(self, entries: list[Spooled]) -> list[Part]:
+        prepared = self.prepared
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return seal(prepared.dataset, prepared.spool, entries, run_id=prepared.run, sealed_at=now)
+
+    async def _mark(self, part: Part) -> None:
+        dataset = self.prepared.dataset.id
+        await self.journal.do(lambda tx: ledger.mark_part_booked(tx, dataset, part.sha256))
+
+    def _summary(self) -> Summary:
+        prepared = self.prepared
+        return summarise(
+            self.tally,
+            self.stop,
+            expected=prepared.plan.expected,
+            left_expected=prepared.plan.expected - self._reached,
+            rejected=prepared.plan.rejected_rows,
+            seconds=time.monotonic() - self.started_s,
+            dataset=prepared.dataset.folder,
+            spent_before=prepared.recovery.balance.spent,
+        )
+
+    async def _write_down(self, summary: Summary) -> None:
+        job, run, ended_us = self.prepared.job, self.prepared.run, now_us()
+        model, learned = job.defaults().model.id, self.engine.lane.learned()
+        with contextlib.suppress(LedgerError):  # a ledger that has failed has said so: it is why the run stopped
+            await self.journal.do(lambda tx: side.close_run(tx, run, summary.stopped_by, summary.to_json(), ended_us))
+            if summary.made:
+                await self.journal.do(lambda tx: side.remember(tx, job.account, model, learned))

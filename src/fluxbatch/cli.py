@@ -1,0 +1,253 @@
+"""The commands. Each is a few lines over `run.py`; what is heavy is imported where it is used: help is quick."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from fluxbatch.errors import FluxbatchError, ManifestError, UsageError
+
+if TYPE_CHECKING:
+    from fluxbatch.job import Job
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Image datasets with Cloudflare Workers AI: within a budget, nothing paid twice, Parquet out.\n\n"
+    "Try it first: fluxbatch run prompts/demo.csv --out out/demo --budget 1 --simulate",
+)
+
+ManifestArg = Annotated[Path, typer.Argument(help="Prompts: .csv, .tsv, .jsonl or .parquet.")]
+DatasetArg = Annotated[Path, typer.Argument(help="The folder that `run --out` wrote.")]
+OutOption = Annotated[Path, typer.Option("--out", help="Folder of the dataset; made when it is new, continued else.")]
+BudgetOption = Annotated[
+    str, typer.Option("--budget", help="US dollars, for all that this dataset ever costs, over all runs. No default.")
+]
+ModelOption = Annotated[str | None, typer.Option(help="Model for rows that are silent. [flux-2-dev]")]
+WidthOption = Annotated[int | None, typer.Option(help="Width for rows that are silent. [1024]")]
+HeightOption = Annotated[int | None, typer.Option(help="Height for rows that are silent. [1024]")]
+StepsOption = Annotated[int | None, typer.Option(help="Steps for rows that are silent. [25]")]
+GuidanceOption = Annotated[float | None, typer.Option(help="Guidance for rows that are silent. [not sent]")]
+RateOption = Annotated[float | None, typer.Option(help="Requests a minute; 0: unknown, adapt alone. [720]")]
+FlightOption = Annotated[int | None, typer.Option("--max-in-flight", help="Never more requests at once. [256]")]
+ShardOption = Annotated[int | None, typer.Option("--rows-per-shard", help="Pictures a shard, so a part. [500]")]
+SkipOption = Annotated[
+    bool | None, typer.Option("--skip-invalid", help="Go on without the rows that cannot be sent (rejected.parquet).")
+]
+FailedOption = Annotated[int | None, typer.Option("--resend-failed", help="Tries more after a failed answer. [1]")]
+LostOption = Annotated[int | None, typer.Option("--resend-lost", help="Tries more after a lost answer. [0]")]
+RefusedOption = Annotated[bool | None, typer.Option("--resend-refused", help="Send refused and invalid rows again.")]
+ColumnOption = Annotated[
+    list[str] | None, typer.Option("--column", help="Read a parameter from another header: prompt=Prompt.")
+]
+OwnOption = Annotated[
+    list[str] | None, typer.Option("--own", help="A header that looks like a parameter and is yours: carried along.")
+]
+SimulateOption = Annotated[bool, typer.Option("--simulate", help="A simulator on this machine; costs nothing.")]
+LedgerOption = Annotated[str | None, typer.Option(help="Database of the ledger. [one SQLite file per user]")]
+JsonOption = Annotated[bool, typer.Option("--json", help="The last line on standard output is one JSON object.")]
+
+
+@app.command()
+def plan(
+    manifest: ManifestArg,
+    budget: BudgetOption,
+    out: OutOption = Path("dataset"),
+    model: ModelOption = None,
+    width: WidthOption = None,
+    height: HeightOption = None,
+    steps: StepsOption = None,
+    guidance: GuidanceOption = None,
+    rate: RateOption = None,
+    max_in_flight: FlightOption = None,
+    rows_per_shard: ShardOption = None,
+    latency: Annotated[float, typer.Option(help="Seconds a picture takes, for the time estimate.")] = 150.0,
+    skip_invalid: SkipOption = None,
+    resend_failed: FailedOption = None,
+    resend_lost: LostOption = None,
+    resend_refused: RefusedOption = None,
+    column: ColumnOption = None,
+    own: OwnOption = None,
+    simulate: SimulateOption = False,
+    ledger: LedgerOption = None,
+    json: JsonOption = False,
+) -> None:
+    """What a run would make, cost and take. Sends nothing.
+
+    Example: fluxbatch plan prompts.csv --budget 20 --out cats
+    """
+    from fluxbatch import tell
+    from fluxbatch.prepare import look_ahead
+
+    options = dict(locals())
+    job = _job(manifest, out, budget, column, own, simulate, options)
+    found = look_ahead(job)
+    settings = job.settings
+    if json:
+        print(tell.plan_json(found, settings.rate))  # noqa: T201
+    else:
+        tell.show_plan(_console(), found, out, settings.rate, latency, settings.max_in_flight)
+    if found.complaint_count and not settings.skip_invalid:
+        raise typer.Exit(2)
+
+
+@app.command()
+def run(
+    manifest: ManifestArg,
+    out: OutOption,
+    budget: BudgetOption,
+    model: ModelOption = None,
+    width: WidthOption = None,
+    height: HeightOption = None,
+    steps: StepsOption = None,
+    guidance: GuidanceOption = None,
+    rate: RateOption = None,
+    max_in_flight: FlightOption = None,
+    rows_per_shard: ShardOption = None,
+    skip_invalid: SkipOption = None,
+    resend_failed: FailedOption = None,
+    resend_lost: LostOption = None,
+    resend_refused: RefusedOption = None,
+    patience: Annotated[
+        float | None, typer.Option(help="Minutes of nothing but trouble after which the run ends. [15]")
+    ] = None,
+    column: ColumnOption = None,
+    own: OwnOption = None,
+    simulate: SimulateOption = False,
+    ledger: LedgerOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Make the pictures. Run the same command again to go on where it stopped: nothing is paid twice.
+
+    Example: fluxbatch run prompts.csv --out cats --budget 20
+
+    Exit codes: 0 complete, 2 bad usage or manifest, 3 stopped by the budget, 4 complete but some rows failed,
+    5 stopped by the account or the platform, 130 interrupted.
+    """
+    from fluxbatch.foreground import run_in_foreground
+
+    options = dict(locals())
+    job = _job(manifest, out, budget, column, own, simulate, options)
+    raise typer.Exit(run_in_foreground(job, _console(stderr=True), as_json=json, command=_same_command()))
+
+
+@app.command()
+def status(dataset: DatasetArg, ledger: LedgerOption = None, json: JsonOption = False) -> None:
+    """A dataset's books: pictures, money, and every charge that is not known.
+
+    Example: fluxbatch status cats
+    """
+    from fluxbatch.examine import show_status_of
+    from fluxbatch.settings import load_settings
+
+    show_status_of(dataset, load_settings(ledger=ledger), _console(), as_json=json)
+
+
+@app.command()
+def verify(dataset: DatasetArg, ledger: LedgerOption = None, json: JsonOption = False) -> None:
+    """Read every part, picture and hash of a dataset, and compare it with the ledger. Exit code 1: something is wrong.
+
+    Example: fluxbatch verify cats
+    """
+    from fluxbatch.examine import verify_against_ledger
+    from fluxbatch.settings import load_settings
+
+    raise typer.Exit(verify_against_ledger(dataset, load_settings(ledger=ledger), _console(), as_json=json))
+
+
+@app.command()
+def simulate(
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 chooses one.")] = 8787,
+    settings: Annotated[
+        str, typer.Option(help='The simulator\'s settings as JSON, such as {"latency_s": 2, "faults": {"3040": 0.1}}.')
+    ] = "{}",
+) -> None:
+    """Serve a Cloudflare that costs nothing, until Ctrl-C.
+
+    Example: fluxbatch simulate --port 8787
+    """
+    from fluxbatch.simulator.server import serve
+    from fluxbatch.simulator.settings import SimulatorSettings
+
+    wanted = SimulatorSettings.from_json(settings)
+
+    def ready(base_url: str) -> None:
+        lines = [
+            f"export CLOUDFLARE_BASE_URL={base_url}",
+            f"export CLOUDFLARE_ACCOUNT_ID={wanted.account}",
+            f"export CLOUDFLARE_API_TOKEN={wanted.token}",
+        ]
+        print("\n".join(lines), flush=True)  # noqa: T201
+
+    serve(wanted, port, ready)
+
+
+@app.command()
+def doctor(
+    out: Annotated[Path, typer.Option("--out", help="Where a dataset would be written.")] = Path(),
+    model: ModelOption = None,
+    ledger: LedgerOption = None,
+) -> None:
+    """Check token, account, model, ledger, disk and clock. Free.
+
+    Example: fluxbatch doctor --out cats
+    """
+    from fluxbatch.examine import examine
+    from fluxbatch.settings import load_settings
+
+    raise typer.Exit(examine(load_settings(model=model, ledger=ledger), out, _console()))
+
+
+def main() -> NoReturn:
+    """The command line: errors of the world become one sentence and an exit code, never a traceback."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except FluxbatchError as error:
+        from fluxbatch.tell import show_error
+
+        complaints = error.complaints if isinstance(error, ManifestError) else ()
+        show_error(_console(stderr=True), str(error), complaints)
+        sys.exit(2 if isinstance(error, UsageError) else 5)
+    sys.exit(0)
+
+
+def _job(
+    manifest: Path, out: Path, budget: str, column: list[str] | None, own: list[str] | None, simulate: bool,
+    options: dict[str, Any],
+) -> Job:  # fmt: skip
+    from fluxbatch.job import Job
+    from fluxbatch.models.money import parse_usd
+    from fluxbatch.settings import Settings, load_settings
+
+    try:
+        budget_nano_usd = parse_usd(budget)
+    except ValueError as error:
+        raise UsageError(f"--budget {error}") from None
+    settings = load_settings(**{name: value for name, value in options.items() if name in Settings.model_fields})
+    return Job(manifest, out, budget_nano_usd, settings, _mapping(column or []), frozenset(own or []), simulate)
+
+
+def _mapping(pairs: list[str]) -> dict[str, str]:
+    mapping = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
+    if wrong := [pair for pair in pairs if "=" not in pair]:
+        raise UsageError(f"--column {wrong[0]!r} has no '='; write it like --column prompt=Prompt")
+    return mapping
+
+
+def _same_command() -> str:
+    import shlex
+
+    return shlex.join(["fluxbatch", *sys.argv[1:]])
+
+
+def _console(stderr: bool = False) -> Any:
+    from rich.console import Console
+
+    return Console(stderr=stderr)

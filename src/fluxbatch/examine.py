@@ -1,0 +1,180 @@
+"""Looking without touching: the books of a dataset, whether it is sound, whether this machine could run."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from fluxbatch import tell
+from fluxbatch.budget import ledger
+from fluxbatch.budget import store as side
+from fluxbatch.budget.entries import Balance
+from fluxbatch.budget.store import Store
+from fluxbatch.cloudflare.client import Client
+from fluxbatch.cloudflare.outcome import Fatal
+from fluxbatch.dataset import files
+from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dataset.verify import Finding, verify_dataset
+from fluxbatch.errors import FluxbatchError
+from fluxbatch.job import credentials_of, defaults_of
+from fluxbatch.models.money import exact
+from fluxbatch.settings import Settings
+
+DISK_FREE_MIN = 2_000_000_000
+CLOCK_OFF_MAX_S = 30.0
+
+
+def show_status_of(folder: Path, settings: Settings, console: Console, *, as_json: bool) -> None:
+    """What the dataset holds, what it has cost, and every charge that is not known."""
+    dataset = Dataset.open(folder)
+    with contextlib.closing(Store(settings.ledger)) as store, store.reading() as tx:
+        balance = ledger.balance(tx, dataset.id)
+        unknown = ledger.open_attempts(tx, dataset.id)
+        runs = side.last_runs(tx, dataset.id, 1)
+    told: dict[str, Any] = {
+        "dataset": str(folder),
+        "id": dataset.id,
+        "simulated": dataset.simulated,
+        "pictures": sum(part.rows for part in dataset.parts),
+        "parts": len(dataset.parts),
+        "in_spool": sum(1 for _ in dataset.spool().scan()),
+        "not_known": len(unknown),
+        "last_run": f"{runs[0].run} stopped by {runs[0].stopped_by or 'nothing'}" if runs else None,
+    }
+    if not as_json:
+        tell.show_status(console, told, balance, unknown)
+        return
+    attempts = [{**asdict(one), "bound": exact(one.bound.usd)} for one in unknown]
+    print(json.dumps(told | _amounts(balance) | {"unknown": attempts}))  # noqa: T201
+
+
+def _amounts(balance: Balance | None) -> dict[str, str]:
+    if balance is None:
+        return {}
+    return {
+        "budget_usd": exact(tell.decimal_usd(balance.cap_nano_usd)),
+        "spent_usd": exact(balance.spent.usd),
+        "spent_neurons": exact(balance.spent.neurons),
+        "unknown_usd": exact(balance.unknown.usd),
+        "unknown_neurons": exact(balance.unknown.neurons),
+        "reserved_usd": exact(balance.reserved.usd),
+    }
+
+
+def verify_against_ledger(folder: Path, settings: Settings, console: Console, *, as_json: bool) -> int:
+    """0 when the dataset is whole and the ledger agrees with it, else 1."""
+    dataset = Dataset.open(folder)
+    findings = verify_dataset(dataset)
+    with contextlib.closing(Store(settings.ledger)) as store:
+        findings += list(_disagreements(store, dataset))
+    if as_json:
+        print(json.dumps({"findings": [str(finding) for finding in findings]}))  # noqa: T201
+    for finding in [] if as_json else findings:
+        console.print(tell.shown(finding, 600), highlight=False, soft_wrap=True)
+    pictures = sum(part.rows for part in dataset.parts)
+    if not as_json and not findings:
+        console.print(f"{pictures:,} pictures in {len(dataset.parts)} parts are whole, and the ledger agrees")
+    return 1 if findings else 0
+
+
+def _disagreements(store: Store, dataset: Dataset) -> Iterator[Finding]:
+    held = {(key, number): actual for part in dataset.parts for key, number, actual in dataset.keys(part)}
+    spooled = {(entry.key, entry.attempt) for entry in dataset.spool().entries()}
+    with store.reading() as tx:
+        if ledger.audit(tx, dataset.id) != ledger.balance(tx, dataset.id):
+            yield Finding(store.url, "the attempts do not add up to the balance", "bring back a copy of the ledger")
+        for key, number, actual in ledger.made_keys(tx, dataset.id):
+            found = held.pop((key, number), None)
+            place = f"attempt {number} of {key}"
+            if found is None and (key, number) not in spooled:
+                yield Finding(
+                    place, "is booked, and its picture is in no part and not in the spool", "look in quarantine/"
+                )
+            elif found is not None and found != actual:
+                yield Finding(place, f"cost {actual.usd} in the ledger and {found.usd} in its part", "trust the ledger")
+    for key, number in held:
+        yield Finding(f"attempt {number} of {key}", "is in a part and not in the ledger", "the next run books it")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at. `fault` is None when it is well."""
+
+    what: str
+    told: str
+    fault: str | None = None
+
+
+def examine(settings: Settings, out: Path, console: Console) -> int:
+    """Look at everything a run needs; 0 when all is well, else 1."""
+    checks = [
+        _tried("ledger", lambda: _ledger(settings)),
+        _tried("disk", lambda: _disk(out)),
+        *asyncio.run(_platform(settings)),
+    ]
+    for check in checks:
+        mark = "[green]ok[/]   " if check.fault is None else "[red]fault[/]"
+        console.print(f"{mark} {check.what:8} {tell.shown(check.fault or check.told, 500)}", highlight=False)
+    return 0 if all(check.fault is None for check in checks) else 1
+
+
+def _tried(what: str, look: Callable[[], Check]) -> Check:
+    try:
+        return look()
+    except FluxbatchError as error:
+        return Check(what, "", str(error))
+
+
+def _ledger(settings: Settings) -> Check:
+    with contextlib.closing(Store(settings.ledger)) as store, store.transaction():
+        return Check("ledger", f"{settings.ledger} can be written")
+
+
+def _disk(out: Path) -> Check:
+    folder = next(parent for parent in (out.absolute(), *out.absolute().parents) if parent.is_dir())
+    probe = folder / ".fluxbatch-doctor"
+    files.put_atomic(probe, b"probe")
+    files.remove(probe)
+    free = shutil.disk_usage(folder).free
+    told = f"{free / 1e9:.0f} GB free at {folder}, which syncs"
+    return Check(
+        "disk", told, None if free >= DISK_FREE_MIN else f"only {free / 1e9:.1f} GB free at {folder}: make room"
+    )
+
+
+async def _platform(settings: Settings) -> list[Check]:
+    """Token, account and model by the free pre-flight, and the clock by the answer's date."""
+    try:
+        credentials, model = credentials_of(settings), defaults_of(settings).model
+    except FluxbatchError as error:
+        return [Check("account", "", str(error))]
+    async with Client(credentials, connections=1) as client:
+        found = await client.preflight(model)
+        date = await client.server_date()
+    if isinstance(found, Fatal):
+        account = Check("account", "", f"{found.message}; {found.remedy}")
+    elif found is not None:
+        account = Check("account", "", f"{found.message}; check the network and CLOUDFLARE_BASE_URL")
+    else:
+        account = Check("account", f"token, account and model {model.name} are good")
+    return [account, _clock(date)]
+
+
+def _clock(date: str | None) -> Check:
+    if date is None:
+        return Check("clock", "the answer had no date, so the clock was not compared")
+    off_s = abs((parsedate_to_datetime(date) - datetime.fromtimestamp(time.time(), UTC)).total_seconds())
+    told = f"within {off_s:.0f} s of Cloudflare's"
+    fault = f"the clock is {off_s:.0f} s off: set it, days and the pace are counted by it"
+    return Check("clock", told, fault if off_s > CLOCK_OFF_MAX_S else None)

@@ -1,0 +1,79 @@
+"""A run at the terminal: signals, the live view, the summary, the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+from fluxbatch import tell
+from fluxbatch.batch import Batch
+from fluxbatch.dispatch.stop import StoppedBy
+from fluxbatch.job import Job
+from fluxbatch.prepare import Prepared, prepared
+from fluxbatch.run import drive, open_batch, simulated
+from fluxbatch.screen import watched
+from fluxbatch.summary import EXIT_INTERRUPTED, Summary
+
+
+def run_in_foreground(job: Job, console: Console, *, as_json: bool, command: str) -> int:
+    """Run the job and say what came of it; the exit code."""
+    _log_to(console)
+    try:
+        with simulated(job) as served, prepared(served) as ready:
+            summary = asyncio.run(_run(ready, console))
+    except KeyboardInterrupt:
+        summary = None
+    if summary is None:
+        console.print(f"Stopped at once. What was in flight counts as spent. To go on: {tell.shown(command)}")
+        return EXIT_INTERRUPTED
+    tell.show_summary(console, summary, command)
+    console.print(f"dataset  {tell.shown(summary.dataset)}", highlight=False)
+    if as_json:
+        print(summary.to_json(), file=sys.stdout, flush=True)  # noqa: T201
+    return summary.exit_code
+
+
+async def _run(ready: Prepared, console: Console) -> Summary | None:
+    """None when a second signal ended it at once."""
+    task = asyncio.current_task()
+    assert task is not None
+    try:
+        async with open_batch(ready) as batch:
+            stop_on_signals(batch, task)
+            async with watched(batch, console):
+                await drive(batch, batch.work)
+    except asyncio.CancelledError:
+        return None
+    return batch.summary
+
+
+def stop_on_signals(batch: Batch, task: asyncio.Task[object]) -> None:
+    """The first Ctrl-C or SIGTERM stops the sending and waits for what is in flight; the second ends it at once."""
+
+    def stop() -> None:
+        if batch.stop.is_set and batch.stop.by is StoppedBy.SIGNAL:
+            task.cancel()
+        batch.stop.request(StoppedBy.SIGNAL, "interrupted; what was in flight was waited for")
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+
+
+def _log_to(console: Console) -> None:
+    handler: logging.Handler
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_path=False, markup=False, highlighter=None)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    else:
+        handler = logging.StreamHandler(console.file)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    root = logging.getLogger("fluxbatch")
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    root.propagate = False

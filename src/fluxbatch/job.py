@@ -1,0 +1,80 @@
+"""What is to be run: manifest, dataset, budget and settings as one frozen value, and what has to fit together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fluxbatch.budget.store import Store
+from fluxbatch.cloudflare.client import Credentials
+from fluxbatch.dataset.record import RESERVED
+from fluxbatch.dispatch.retry import RetryPolicy
+from fluxbatch.errors import UsageError
+from fluxbatch.manifest.reader import Defaults, Manifest, open_manifest
+from fluxbatch.models.catalogue import MODELS, find_model
+from fluxbatch.settings import Settings
+
+SIMULATOR_ACCOUNT_ID = "0" * 32
+"""The simulator's account; the simulator says the same (a test compares), and is not imported for a paid run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One run: this manifest into this dataset within this budget (nano-dollars, for all runs of the dataset)."""
+
+    manifest: Path
+    out: Path
+    budget_nano_usd: int
+    settings: Settings
+    columns: Mapping[str, str] = field(default_factory=dict)
+    own: frozenset[str] = frozenset()
+    simulate: bool = False
+
+    def defaults(self) -> Defaults:
+        return defaults_of(self.settings)
+
+    def policy(self) -> RetryPolicy:
+        s = self.settings
+        return RetryPolicy(s.resend_failed, s.resend_lost, s.resend_refused)
+
+    def open_manifest(self) -> Manifest:
+        return open_manifest(self.manifest, self.defaults(), self.columns, self.own, RESERVED)
+
+    @property
+    def account(self) -> str:
+        return SIMULATOR_ACCOUNT_ID if self.simulate else self.settings.account_id or ""
+
+    @property
+    def is_simulated(self) -> bool:
+        """Whether pictures of this job are the simulator's: they are never mixed with paid ones."""
+        return self.simulate or self.account == SIMULATOR_ACCOUNT_ID
+
+    def open_store(self) -> Store:
+        return Store(self.settings.ledger)
+
+
+def defaults_of(settings: Settings) -> Defaults:
+    """The values for rows that are silent. UsageError for a model that is not in the catalogue."""
+    model = find_model(settings.model)
+    if model is None:
+        known = ", ".join(known.name for known in MODELS)
+        raise UsageError(f"--model {settings.model} is unknown; known are {known}")
+    return Defaults(model, settings.width, settings.height, settings.steps, settings.guidance)
+
+
+def credentials_of(settings: Settings) -> Credentials:
+    """UsageError names what is missing and where to get it."""
+    missing = []
+    if not settings.account_id:
+        missing.append("CLOUDFLARE_ACCOUNT_ID (32 hex digits, in the dashboard's address)")
+    if settings.api_token is None:
+        missing.append("CLOUDFLARE_API_TOKEN (a token with the permission Workers AI: Read)")
+    if missing:
+        raise UsageError(
+            f"not set: {' and '.join(missing)}; set them in the environment or a .env file, or try it first with "
+            "--simulate, which costs nothing"
+        )
+    assert settings.account_id is not None
+    assert settings.api_token is not None
+    return Credentials(settings.account_id, settings.api_token, settings.base_url)

@@ -1,0 +1,153 @@
+"""Everything that has to be true before a cent is spent: a sound manifest, books that agree, a plan.
+
+Nothing here talks to Cloudflare, and nothing needs an event loop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from fluxbatch.budget import ledger
+from fluxbatch.budget.entries import Balance, History
+from fluxbatch.budget.plan import Plan, make_plan
+from fluxbatch.budget.store import Store
+from fluxbatch.dataset import files
+from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dataset.spool import Spool
+from fluxbatch.dispatch.retry import is_due
+from fluxbatch.errors import ManifestError
+from fluxbatch.job import Job
+from fluxbatch.manifest.reader import Manifest, Rejected
+from fluxbatch.manifest.rejected import RejectedWriter
+from fluxbatch.manifest.request import ImageRequest
+from fluxbatch.models.money import ZERO
+from fluxbatch.start import Recovery, book_parts, open_dataset, recover_all
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that could begin now: its dataset is held, its plan is made."""
+
+    job: Job
+    run: str
+    manifest: Manifest
+    store: Store
+    dataset: Dataset
+    spool: Spool
+    recovery: Recovery
+    plan: Plan
+
+
+@contextmanager
+def prepared(job: Job) -> Iterator[Prepared]:
+    """Read the manifest once, bring dataset and ledger together, plan; the dataset is held for the block.
+
+    ManifestError carries every complaint; DatasetError and LedgerError say what to do.
+    """
+    manifest = job.open_manifest()
+    refuse_header(manifest)
+    with ExitStack() as stack:
+        store = stack.enter_context(contextlib.closing(job.open_store()))
+        dataset = open_dataset(job.out, manifest.own_schema, job.is_simulated)
+        stack.enter_context(dataset.hold())
+        run, spool = new_run_id(), dataset.spool()
+        recovery = recover_all(store, dataset, spool, job.account, job.budget_nano_usd, run, now_us())
+        plan = _plan(job, manifest, store, dataset, recovery.balance)
+        yield Prepared(job, run, manifest, store, dataset, spool, recovery, plan)
+
+
+def look_ahead(job: Job) -> Plan:
+    """The plan of a run, without a run: sends nothing, makes no dataset, holds nothing, refuses no row."""
+    manifest = job.open_manifest()
+    if not Dataset.exists(job.out):
+        balance = Balance(job.budget_nano_usd, ZERO, ZERO, ZERO)
+        return make_plan(manifest.rows(), manifest.complaints, balance, lambda keys: {}, due_rule(job))
+    with contextlib.closing(job.open_store()) as store:
+        dataset = open_dataset(job.out, manifest.own_schema, job.is_simulated)
+        with store.transaction() as tx:
+            balance = ledger.open_budget(tx, dataset.id, job.account, str(job.out.resolve()), job.budget_nano_usd)
+        book_parts(store, dataset, now_us())
+        with store.reading() as tx:
+            balance = ledger.balance(tx, dataset.id) or balance
+        return make_plan(manifest.rows(), manifest.complaints, balance, histories_of(store, dataset.id), due_rule(job))
+
+
+def histories_of(store: Store, dataset: str) -> Callable[[Sequence[str]], Mapping[str, History]]:
+    """How keys of the dataset have fared, read from the ledger."""
+
+    def look_up(keys: Sequence[str]) -> Mapping[str, History]:
+        with store.reading() as tx:
+            return ledger.histories(tx, dataset, keys)
+
+    with store.reading() as tx:
+        return look_up if ledger.has_attempts(tx, dataset) else lambda keys: {}
+
+
+def due_rule(job: Job) -> Callable[[History], bool]:
+    policy = job.policy()
+    return lambda history: is_due(history, policy)
+
+
+def refuse_header(manifest: Manifest) -> None:
+    """A header that is wrong is wrong for every row, so it is never skipped."""
+    if manifest.complaints:
+        raise ManifestError(_count(len(manifest.complaints), manifest.path), manifest.complaints)
+
+
+def _plan(job: Job, manifest: Manifest, store: Store, dataset: Dataset, balance: Balance) -> Plan:
+    with _kept_rejected(job, manifest, dataset) as rows:
+        plan = make_plan(rows, (), balance, histories_of(store, dataset.id), due_rule(job))
+    if plan.complaint_count and not job.settings.skip_invalid:
+        shown = len(plan.complaints)
+        more = f" (the first {shown} are shown)" if plan.complaint_count > shown else ""
+        hint = f"{more}; mend them, or go on without these rows (--skip-invalid)"
+        raise ManifestError(_count(plan.complaint_count, manifest.path) + hint, plan.complaints)
+    return plan
+
+
+@contextmanager
+def _kept_rejected(job: Job, manifest: Manifest, dataset: Dataset) -> Iterator[Iterator[ImageRequest | Rejected]]:
+    """The manifest's rows; with --skip-invalid the refused ones go to `rejected.parquet` as they pass."""
+    path = dataset.folder / "rejected.parquet"
+    if not job.settings.skip_invalid:
+        yield manifest.rows()
+        return
+    draft = files.Draft(path)
+    try:
+        with RejectedWriter(draft.file, manifest.headers) as writer:
+            yield _passing(manifest.rows(), writer.add)
+        if writer.count:
+            draft.keep()
+        else:
+            files.remove(path)
+    finally:
+        draft.drop()
+
+
+def _passing(
+    rows: Iterator[ImageRequest | Rejected], keep: Callable[[Rejected], None]
+) -> Iterator[ImageRequest | Rejected]:
+    for row in rows:
+        if isinstance(row, Rejected):
+            keep(row)
+        yield row
+
+
+def _count(complaints: int, path: Path) -> str:
+    return f"{complaints} {'complaint' if complaints == 1 else 'complaints'} about {path}"
+
+
+def new_run_id() -> str:
+    """Sorts by time and is not met twice."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000

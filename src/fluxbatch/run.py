@@ -1,0 +1,158 @@
+"""Composition: builds the parts of one run and drives it. The CLI and the flow both stand on this.
+
+with simulated(job) if job.simulate …, prepared(job) as ready:      the manifest read once, the plan made
+    async with open_batch(ready) as batch:                         client, ledger thread, engine
+        await drive(batch, batch.work)                             shards overlap: no idle tail
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from pydantic import SecretStr
+
+from fluxbatch.batch import Batch, Shard
+from fluxbatch.budget import store as side
+from fluxbatch.budget.journal import Journal, ThreadJournal
+from fluxbatch.cloudflare.client import Client
+from fluxbatch.cloudflare.outcome import Fatal
+from fluxbatch.dataset.failures import FailureWriter
+from fluxbatch.dispatch.adapt import Gate, first_flight
+from fluxbatch.dispatch.engine import Engine, Sender
+from fluxbatch.dispatch.hold import Hold
+from fluxbatch.dispatch.keep import Keeper
+from fluxbatch.dispatch.lane import Lane
+from fluxbatch.dispatch.pace import Pace
+from fluxbatch.dispatch.retry import Quota
+from fluxbatch.dispatch.stop import Stop, StoppedBy
+from fluxbatch.dispatch.tally import Tally
+from fluxbatch.errors import AccountError, LedgerError, StorageError
+from fluxbatch.job import Job, credentials_of
+from fluxbatch.prepare import Prepared, now_us
+
+log = logging.getLogger(__name__)
+
+WORKERS = min(8, (os.cpu_count() or 2) + 2)
+SPARE_CONNECTIONS = 8
+
+
+async def drive(batch: Batch, work: Callable[[Shard], Awaitable[object]]) -> None:
+    """Run each shard's work; the next shard begins when the one before has nothing left to start."""
+    async with asyncio.TaskGroup() as group:
+        async for shard in batch.shards():
+            task = group.create_task(_awaited(work(shard)))
+            started = asyncio.ensure_future(shard.all_out.wait())
+            await asyncio.wait((task, started), return_when=asyncio.FIRST_COMPLETED)
+            started.cancel()
+            if batch.stop.is_set:
+                break
+
+
+async def _awaited(work: Awaitable[object]) -> None:
+    await work
+
+
+@asynccontextmanager
+async def open_batch(ready: Prepared) -> AsyncIterator[Batch]:
+    """The parts of a run, put together; at the end of the block the batch is closed and summed up.
+
+    AccountError when Cloudflare would not serve it. A block that is cancelled is not closed: what was in flight is
+    found by the next start. An error of ours is raised at the end, after all that could be kept is kept.
+    """
+    async with AsyncExitStack() as stack:
+        settings = ready.job.settings
+        client = Client(
+            credentials_of(settings),
+            connections=settings.max_in_flight + SPARE_CONNECTIONS,
+            deadline_s=settings.deadline,
+        )
+        await stack.enter_async_context(client)
+        if ready.plan.due:
+            await _preflight(client, ready.job)
+        journal = ThreadJournal(ready.store)
+        stack.callback(journal.close)
+        executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="fluxbatch")
+        stack.callback(executor.shutdown, wait=True, cancel_futures=True)
+        failures = FailureWriter(ready.dataset.folder / "failures.parquet", ready.dataset.own_schema)
+        stack.callback(failures.discard)
+        engine = _engine(ready, client, journal, executor)
+        await journal.do(lambda tx: side.open_run(tx, ready.run, ready.dataset.id, str(ready.job.manifest), now_us()))
+        batch = Batch(ready, journal, engine, executor, failures, time.monotonic())
+        yield batch
+        await batch.close()
+    error = batch.stop.error
+    if error is not None and not isinstance(error, StorageError | LedgerError):
+        raise error
+
+
+def _engine(ready: Prepared, sender: Sender, journal: Journal, executor: ThreadPoolExecutor) -> Engine:
+    job, plan = ready.job, ready.plan
+    stop = Stop()
+
+    async def offload(function: Callable[..., Any], *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(executor, function, *args)
+
+    return Engine(
+        dataset=ready.dataset.id,
+        run=ready.run,
+        sender=sender,
+        journal=journal,
+        lane=_lane(ready, journal, stop),
+        keeper=Keeper(ready.spool, ready.dataset.own_schema, ready.run),
+        offload=offload,
+        stop=stop,
+        tally=Tally(ready.recovery.balance, asked=plan.asked, already=plan.already, ended=plan.ended.copy()),
+        quota=Quota(plan.due),
+        policy=job.policy(),
+        now=time.time,
+    )
+
+
+def _lane(ready: Prepared, journal: Journal, stop: Stop) -> Lane:
+    job, settings = ready.job, ready.job.settings
+    with ready.store.reading() as tx:
+        learned = side.recall(tx, job.account, job.defaults().model.id)
+    rate = None if learned is None else learned.rate_per_minute
+    in_flight = None if learned is None else learned.in_flight
+    return Lane(
+        Gate(first_flight(settings.max_in_flight, in_flight)),
+        Pace(journal, job.account, settings.rate or None, rate, time.time),
+        Hold(settings.patience * 60.0, lambda reason: stop.request(StoppedBy.PLATFORM, reason)),
+        stop,
+    )
+
+
+async def _preflight(client: Client, job: Job) -> None:
+    found = await client.preflight(job.defaults().model)
+    if isinstance(found, Fatal):
+        raise AccountError(f"{found.message}; {found.remedy}")
+    if found is not None:
+        log.warning("the free pre-flight brought no answer (%s); going on", found.message)
+
+
+@contextlib.contextmanager
+def simulated(job: Job) -> Iterator[Job]:
+    """The job against a simulator that lives as long as the block; the job as it is when it asks for none.
+
+    `FLUXBATCH_SIMULATOR` takes the simulator's settings as a JSON object.
+    """
+    if not job.simulate:
+        yield job
+        return
+    from fluxbatch.simulator.server import Simulator
+    from fluxbatch.simulator.settings import SimulatorSettings
+
+    wanted = SimulatorSettings.from_json(os.environ.get("FLUXBATCH_SIMULATOR", "{}"))
+    with Simulator(wanted) as simulator:
+        account = {"account_id": simulator.account, "api_token": SecretStr(simulator.token)}
+        changed = job.settings.model_copy(update={**account, "base_url": simulator.base_url})
+        yield replace(job, settings=changed)

@@ -1,0 +1,67 @@
+"""Options, then the environment, then a `.env`: one frozen value for everything that can be set.
+
+Cloudflare's own names are kept (`CLOUDFLARE_ACCOUNT_ID`, `CLOUDFLARE_API_TOKEN`, `CLOUDFLARE_BASE_URL`); the rest is
+`FLUXBATCH_` and the option's name (`FLUXBATCH_MAX_IN_FLIGHT=64`). The budget is not here: it is given with each run.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fluxbatch.errors import UsageError
+from fluxbatch.models.catalogue import DEFAULT_MODEL
+
+DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
+
+
+def _cloudflare(name: str) -> Any:
+    return AliasChoices(name, f"CLOUDFLARE_{name.upper()}")
+
+
+def default_ledger() -> str:
+    """One ledger per user, so that all datasets and runs of an account share its pace and what was learned."""
+    return f"sqlite:///{Path(platformdirs.user_data_dir('fluxbatch')) / 'ledger.sqlite3'}"
+
+
+class Settings(BaseSettings):
+    """What a run needs to know besides the manifest, the dataset and the budget."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="FLUXBATCH_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+    )
+
+    account_id: str | None = Field(None, validation_alias=_cloudflare("account_id"))
+    api_token: SecretStr | None = Field(None, validation_alias=_cloudflare("api_token"))
+    base_url: str = Field(DEFAULT_BASE_URL, validation_alias=_cloudflare("base_url"))
+
+    ledger: str = Field(default_factory=default_ledger)
+    model: str = DEFAULT_MODEL.name
+    width: int = 1024
+    height: int = 1024
+    steps: int = 25
+    guidance: float | None = None
+    rate: float = Field(float(DEFAULT_MODEL.requests_per_minute), ge=0)
+    max_in_flight: int = Field(256, ge=1, le=10_000)
+    rows_per_shard: int = Field(500, ge=1)
+    skip_invalid: bool = False
+    resend_failed: int = Field(1, ge=0)
+    resend_lost: int = Field(0, ge=0)
+    resend_refused: bool = False
+    patience: float = Field(15.0, gt=0)
+    """Minutes of nothing but trouble after which a run gives up."""
+    deadline: float = Field(300.0, gt=0)
+    """Seconds after which an answer is given up as lost. Cloudflare itself ends a request at about 237 s."""
+
+
+def load_settings(**options: Any) -> Settings:
+    """Settings with the options that were given (None: not given). UsageError names each that is wrong."""
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        problems = [f"{'.'.join(map(str, e['loc']))}: {e['msg']} (is {e['input']!r})" for e in error.errors()]
+        raise UsageError("settings cannot be used: " + "; ".join(problems)) from None

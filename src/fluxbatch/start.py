@@ -1,0 +1,99 @@
+"""The ordinary start-up, which is also the recovery: dataset and ledger are brought to say the same.
+
+| it died after                          | here |
+|----------------------------------------|------|
+| the reservation, before or in the send | the attempt becomes unknown: spent, listed, not sent again by itself |
+| the picture is spooled, not booked     | the spool file is verified and its charge booked |
+| booked, not sealed                     | it waits in the spool for its shard, or for the close |
+| a part's temp file                     | removed; the part is built again from the spool |
+| a part in place, not listed            | verified, then listed |
+| the ledger is gone, or older           | what the parts say was paid is booked first |
+
+All of it is idempotent, and none of it runs while another process holds the dataset.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from fluxbatch.budget import ledger
+from fluxbatch.budget.entries import AttemptId, Balance
+from fluxbatch.budget.store import Store
+from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dataset.own import check_own_schema
+from fluxbatch.dataset.recovery import recover
+from fluxbatch.dataset.spool import Spool, Spooled
+from fluxbatch.errors import DatasetError, LedgerError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What the start found: pictures in the spool that wait to be sealed, and answers that were lost."""
+
+    balance: Balance
+    unsealed: dict[str, Spooled]
+    adopted: int
+    stranded: int
+
+
+def open_dataset(folder: Path, own_schema: pa.Schema, simulated: bool) -> Dataset:
+    """The dataset in this folder, made when there is none. DatasetError when the manifest cannot go into it."""
+    if not Dataset.exists(folder):
+        return Dataset.create(folder, own_schema, simulated)
+    dataset = Dataset.open(folder)
+    if dataset.simulated != simulated:
+        made_by = "the simulator" if dataset.simulated else "Cloudflare"
+        raise DatasetError(f"{folder} holds pictures made by {made_by}; give another --out, they are not to be mixed")
+    check_own_schema(dataset.own_schema, own_schema)
+    return dataset
+
+
+def book_parts(store: Store, dataset: Dataset, now_us: int) -> int:
+    """Book what the dataset's parts say was paid, where this ledger does not know it. How many pictures were booked."""
+    booked = 0
+    for part in dataset.parts:
+        with store.reading() as tx:
+            if ledger.part_is_booked(tx, dataset.id, part.sha256):
+                continue
+        with store.transaction() as tx:
+            for key, number, actual in dataset.keys(part):
+                booked += ledger.adopt(tx, AttemptId(dataset.id, key, number), actual, part.run_id, now_us)
+            ledger.mark_part_booked(tx, dataset.id, part.sha256)
+    if booked:
+        log.warning("the ledger did not know %d pictures of %s: booked from its parts", booked, dataset.folder)
+    return booked
+
+
+def recover_all(
+    store: Store, dataset: Dataset, spool: Spool, account: str, cap_nano_usd: int, run: str, now_us: int
+) -> Recovery:
+    """Bring dataset and ledger together. Only while the dataset is held."""
+    found = recover(dataset, spool)
+    for aside in found.quarantined:
+        log.warning("set aside: %s (%s)", aside.path, aside.reason)
+    with store.transaction() as tx:
+        ledger.open_budget(tx, dataset.id, account, str(dataset.folder.resolve()), cap_nano_usd)
+    adopted = book_parts(store, dataset, now_us)
+    with store.transaction() as tx:
+        for entry in found.adoptable:
+            adopted += ledger.adopt(tx, AttemptId(dataset.id, entry.key, entry.attempt), entry.actual, run, now_us)
+        stranded = ledger.strand(tx, dataset.id, now_us)
+    if stranded:
+        log.warning(
+            "%d answers were lost when a run ended: counted as spent, not sent again by themselves", len(stranded)
+        )
+    with store.reading() as tx:
+        balance = ledger.audit(tx, dataset.id)
+        stored = ledger.balance(tx, dataset.id)
+    if balance is None or balance != stored:
+        raise LedgerError(
+            f"the ledger {store.url} contradicts itself: its attempts add up to {balance}, its balance says {stored}; "
+            "bring back a copy, or move it away: a new one is filled from the dataset's parts"
+        )
+    return Recovery(balance, {entry.key: entry for entry in found.adoptable}, adopted, len(stranded))

@@ -1,0 +1,130 @@
+"""What came of a run, as one value: for the screen, for `--json`, for the flow's artifacts."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fluxbatch.dispatch.stop import Stop, StoppedBy
+from fluxbatch.dispatch.tally import Tally
+from fluxbatch.models.money import Money, decimal_usd, exact
+
+EXIT_COMPLETE = 0
+EXIT_USAGE = 2
+EXIT_BUDGET = 3
+EXIT_SOME_FAILED = 4
+EXIT_STOPPED = 5
+EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Pictures: `asked = already + made + refused + failed + unknown + left`. Money is the dataset's, over all runs;
+    `expected` is what this run's due pictures should have cost, `left_expected` what the remaining ones would."""
+
+    asked: int
+    already: int
+    made: int
+    refused: int
+    failed: int
+    unknown: int
+    left: int
+    rejected: int
+    budget_nano_usd: int
+    expected: Money
+    left_expected: Money
+    spent: Money
+    unknown_charges: Money
+    spent_in_run: Money
+    requests: int
+    refusals: int
+    peak_in_flight: int
+    seconds: float
+    stopped_by: StoppedBy | None
+    reason: str | None
+    codes: dict[str, int]
+    dataset: Path
+
+    @property
+    def exit_code(self) -> int:
+        match self.stopped_by:
+            case StoppedBy.BUDGET:
+                return EXIT_BUDGET
+            case StoppedBy.ACCOUNT | StoppedBy.PLATFORM:
+                return EXIT_STOPPED
+            case StoppedBy.SIGNAL:
+                return EXIT_INTERRUPTED
+            case None:
+                return EXIT_SOME_FAILED if self.failed or self.unknown else EXIT_COMPLETE
+
+    def to_json(self) -> str:
+        """One line; amounts are exact decimal strings."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "asked": self.asked,
+            "already": self.already,
+            "made": self.made,
+            "refused": self.refused,
+            "failed": self.failed,
+            "unknown": self.unknown,
+            "left": self.left,
+            "rejected": self.rejected,
+            "budget_usd": exact(decimal_usd(self.budget_nano_usd)),
+            "expected_usd": exact(self.expected.usd),
+            "left_expected_usd": exact(self.left_expected.usd),
+            "spent_usd": exact(self.spent.usd),
+            "unknown_usd": exact(self.unknown_charges.usd),
+            "spent_neurons": exact(self.spent.neurons),
+            "unknown_neurons": exact(self.unknown_charges.neurons),
+            "requests": self.requests,
+            "refusals": self.refusals,
+            "peak_in_flight": self.peak_in_flight,
+            "seconds": round(self.seconds, 3),
+            "stopped_by": self.stopped_by,
+            "reason": self.reason,
+            "codes": self.codes,
+            "dataset": str(self.dataset),
+        }
+
+
+def summarise(
+    tally: Tally,
+    stop: Stop,
+    *,
+    expected: Money,
+    left_expected: Money,
+    rejected: int,
+    seconds: float,
+    dataset: Path,
+    spent_before: Money,
+) -> Summary:
+    """The tally, read once at the end."""
+    balance = tally.balance
+    return Summary(
+        asked=tally.asked,
+        already=tally.already,
+        made=tally.made,
+        refused=tally.refused,
+        failed=tally.failed,
+        unknown=tally.unknown,
+        left=tally.left,
+        rejected=rejected,
+        budget_nano_usd=balance.cap_nano_usd,
+        expected=expected,
+        left_expected=left_expected,
+        spent=balance.spent,
+        unknown_charges=balance.unknown + balance.reserved,
+        spent_in_run=balance.spent - spent_before,
+        requests=tally.requests,
+        refusals=tally.refusals,
+        peak_in_flight=tally.peak_in_flight,
+        seconds=seconds,
+        stopped_by=stop.by,
+        reason=stop.reason,
+        codes=dict(sorted(tally.codes.items())),
+        dataset=dataset,
+    )

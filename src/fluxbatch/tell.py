@@ -1,0 +1,207 @@
+"""What is said at the terminal: plan, summary and status as tables and sentences. Pure, but for the printing.
+
+Text from outside (prompts, paths, the platform's messages) is escaped before it comes here or shown through `shown`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from fluxbatch.budget.entries import Balance, OpenAttempt
+from fluxbatch.budget.plan import Plan
+from fluxbatch.cloudflare.redact import plain
+from fluxbatch.dispatch.stop import StoppedBy
+from fluxbatch.manifest.request import Complaint
+from fluxbatch.models.money import Money, decimal_usd, exact
+from fluxbatch.summary import Summary
+
+COMPLAINTS_SHOWN = 50
+SHAPES_SHOWN = 20
+
+
+def usd(money: Money | int) -> str:
+    """Dollars for people: four decimals, and all of them where that would hide something."""
+    nano = money if isinstance(money, int) else money.nano_usd
+    short = f"${decimal_usd(nano):,.4f}"
+    return short if nano % 100_000 == 0 else f"${decimal_usd(nano):,.6f}"
+
+
+def neurons(money: Money) -> str:
+    return f"{money.neurons:,} neurons"
+
+
+def shown(text: object, limit: int = 200) -> str:
+    """Text from outside, safe for a terminal: control characters and markup are escaped."""
+    return escape(plain(str(text), limit))
+
+
+def minutes(seconds: float) -> str:
+    """A duration for people."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
+
+
+def plan_json(plan: Plan, rate_per_minute: float) -> str:
+    return json.dumps(
+        {
+            "asked": plan.asked,
+            "already": plan.already,
+            "due": plan.due,
+            "ended": {end.value: count for end, count in sorted(plan.ended.items())},
+            "rejected_rows": plan.rejected_rows,
+            "complaints": plan.complaint_count,
+            "expected_usd": exact(plan.expected.usd),
+            "bound_usd": exact(plan.bound.usd),
+            "expected_neurons": exact(plan.expected.neurons),
+            "bound_neurons": exact(plan.bound.neurons),
+            "budget_usd": exact(decimal_usd(plan.balance.cap_nano_usd)),
+            "gone_usd": exact(plan.balance.gone.usd),
+            "fits": plan.fits,
+            "fits_expected_usd": exact(decimal_usd(plan.fits_nano_usd)),
+            "minutes_at_rate": round(plan.due / rate_per_minute, 3) if rate_per_minute else None,
+        }
+    )
+
+
+def show_complaints(console: Console, complaints: Sequence[object], count: int) -> None:
+    for complaint in complaints[:COMPLAINTS_SHOWN]:
+        console.print(f"  {shown(complaint, 500)}", highlight=False, soft_wrap=True)
+    if count > COMPLAINTS_SHOWN:
+        console.print(f"  … and {count - min(len(complaints), COMPLAINTS_SHOWN):,} more")
+
+
+def show_plan(
+    console: Console, plan: Plan, out: Path, rate_per_minute: float, latency_s: float, in_flight: int
+) -> None:
+    """The whole plan: pictures, complaints, money, what fits, how long."""
+    if plan.complaint_count:
+        console.print(f"[bold red]{plan.complaint_count:,} complaints[/] about {plan.rejected_rows:,} rows")
+        show_complaints(console, plan.complaints, plan.complaint_count)
+    shapes = Table("pictures", "model", "size", "steps", "references", "expected", "bound", title="What is asked")
+    for shape, count in plan.shapes.most_common(SHAPES_SHOWN):
+        price = plan.price(shape)
+        size = f"{shape.width}x{shape.height}"
+        shapes.add_row(
+            f"{count:,}", shape.model.name, size, str(shape.steps), str(shape.references),
+            usd(price.expected * count), usd(price.bound * count),
+        )  # fmt: skip
+    if plan.due:
+        console.print(shapes)
+    if len(plan.shapes) > SHAPES_SHOWN:
+        console.print(f"… and {len(plan.shapes) - SHAPES_SHOWN} more shapes")
+    for name, value in _plan_lines(plan, out, rate_per_minute, latency_s, in_flight):
+        console.print(f"{name:>14}  {value}", highlight=False)
+
+
+def _plan_lines(
+    plan: Plan, out: Path, rate_per_minute: float, latency_s: float, in_flight: int
+) -> list[tuple[str, str]]:
+    lines = [
+        ("pictures", f"{plan.asked:,} asked, {plan.already:,} already made (they cost nothing), {plan.due:,} to make")
+    ]
+    if plan.ended:
+        ended = ", ".join(f"{count:,} {end.value}" for end, count in sorted(plan.ended.items()))
+        lines.append(
+            ("ended", f"{ended}: not sent again unless asked (--resend-refused, --resend-failed, --resend-lost)")
+        )
+    if plan.fitted_references:
+        lines.append(("references", f"{plan.fitted_references:,} fitted under 512x512; the originals stay as they are"))
+    lines += [
+        ("expected", f"{usd(plan.expected)}  ({neurons(plan.expected)})"),
+        ("bound", f"{usd(plan.bound)}  ({neurons(plan.bound)}): what is reserved, each picture bought once"),
+    ]
+    balance = plan.balance
+    gone = f", {usd(balance.gone)} of it gone already" if balance.gone.nano_usd else ""
+    fits = "all of it fits" if plan.fits == plan.due else f"{plan.fits:,} of {plan.due:,} pictures fit"
+    lines.append(("budget", f"{usd(balance.cap_nano_usd)}{gone}: {fits}"))
+    if rate_per_minute:
+        at_rate = 60.0 * plan.due / rate_per_minute
+        needed = latency_s * rate_per_minute / 60.0
+        lines.append(
+            ("at the rate", f"{minutes(at_rate)} at {rate_per_minute:g} a minute, with {needed:.0f} in flight")
+        )
+    bound_s = plan.due * latency_s / in_flight
+    lines.append(("at the latency", f"{minutes(bound_s)} at {latency_s:g} s a picture and {in_flight} in flight"))
+    lines.append(("dataset", shown(out)))
+    return lines
+
+
+def show_summary(console: Console, summary: Summary, command: str) -> None:
+    """What came of the run, and how to go on."""
+    s = summary
+    table = Table(title="Spend", show_header=False)
+    table.add_row("pictures made", f"{s.made:,} (and {s.already:,} before, of {s.asked:,} asked)")
+    for name, count in (("refused", s.refused), ("failed", s.failed), ("unknown", s.unknown), ("left", s.left)):
+        if count:
+            table.add_row(name, f"{count:,}")
+    if s.rejected:
+        table.add_row("rows skipped", f"{s.rejected:,} (rejected.parquet)")
+    table.add_row("spent", f"{usd(s.spent)}  ({neurons(s.spent)}), {usd(s.spent_in_run)} of it now")
+    if s.unknown_charges.nano_usd:
+        table.add_row("perhaps billed", f"{usd(s.unknown_charges)}  (counted as spent)")
+    table.add_row("budget", usd(s.budget_nano_usd))
+    table.add_row("requests", f"{s.requests:,}, {s.refusals:,} turned away; at most {s.peak_in_flight:,} in flight")
+    table.add_row("time", minutes(s.seconds))
+    console.print(table)
+    for line in closing_lines(summary, command):
+        console.print(line, highlight=False, soft_wrap=True)
+
+
+def closing_lines(summary: Summary, command: str) -> list[str]:
+    """How the run ended and what to do next, as sentences."""
+    s, lines = summary, []
+    if s.stopped_by is StoppedBy.BUDGET:
+        lines.append(
+            f"Stopped: the budget is used up. {s.left:,} pictures are left; they should cost {usd(s.left_expected)}. "
+            f"To go on: the same command with --budget {_enough(s)} or more."
+        )
+    elif s.stopped_by is not None:
+        lines.append(f"Stopped: {shown(s.reason, 600)}. {s.left:,} pictures are left. To go on: {command}")
+    if s.failed or s.unknown or s.refused:
+        lines.append(
+            "Rows without a picture stand in failures.parquet with the reason; they are not bought again unless asked "
+            "(--resend-failed N, --resend-lost N, --resend-refused)."
+        )
+    return lines
+
+
+def _enough(summary: Summary) -> str:
+    needed = summary.spent.nano_usd + summary.unknown_charges.nano_usd + summary.left_expected.nano_usd
+    cents = -(-needed // 10_000_000) + 5  # a little more: the last picture is reserved at its bound
+    return f"{cents / 100:.2f}"
+
+
+def show_status(
+    console: Console, told: dict[str, Any], balance: Balance | None, open_attempts: Sequence[OpenAttempt]
+) -> None:
+    """A dataset's books, and every attempt whose charge is not known."""
+    for name, value in told.items():
+        console.print(f"{name.replace('_', ' '):>14}  {shown(value)}", highlight=False)
+    if balance is not None:
+        console.print(f"{'spent':>14}  {usd(balance.spent)}  ({neurons(balance.spent)})", highlight=False)
+        console.print(f"{'unknown':>14}  {usd(balance.unknown)}  ({neurons(balance.unknown)})", highlight=False)
+        console.print(f"{'in flight':>14}  {usd(balance.reserved)}", highlight=False)
+        console.print(f"{'budget':>14}  {usd(balance.cap_nano_usd)}", highlight=False)
+    if open_attempts:
+        table = Table("key", "attempt", "how", "bound", "code", "request id", "run", title="Perhaps billed, no picture")
+        for one in open_attempts:
+            table.add_row(
+                one.key[:16], str(one.number), one.end.value, usd(one.bound), shown(one.code or ""),
+                shown(one.request_id or ""), one.run,
+            )  # fmt: skip
+        console.print(table)
+
+
+def show_error(console: Console, message: str, complaints: Sequence[Complaint | object] = (), count: int = 0) -> None:
+    console.print(f"[bold red]fluxbatch:[/] {shown(message, 2000)}", highlight=False, soft_wrap=True)
+    show_complaints(console, complaints, max(count, len(complaints)))
