@@ -1,0 +1,181 @@
+"""The simulated platform: its state, and what it decides about one request. Knows no HTTP beyond an `Answer`."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import random
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from fluxbatch.errors import UsageError
+from fluxbatch.models.catalogue import Model
+from fluxbatch.models.price import quote
+from fluxbatch.simulator import painter
+from fluxbatch.simulator.answers import Answer, error_answer, picture_answer
+from fluxbatch.simulator.asked import Asked, Unfit, cut, read_asked
+from fluxbatch.simulator.bill import Bill
+from fluxbatch.simulator.faults import Fault, FaultScript, Kind, find_fault
+from fluxbatch.simulator.limits import Capacity, SlidingWindow
+from fluxbatch.simulator.painter import Sketch
+from fluxbatch.simulator.settings import SimulatorSettings
+from fluxbatch.simulator.traffic import Traffic
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """No answer: the connection is closed, reset or left open, after `answer` was begun if there is one."""
+
+    kind: Kind
+    label: str
+    answer: Answer | None = None
+
+
+Verdict = Answer | Silence
+_SHOWN = (
+    *(Kind.NO_HEADER, Kind.TRUNCATED_JSON, Kind.TRUNCATED_BODY, Kind.BAD_BASE64, Kind.NO_PICTURE, Kind.CUT_PICTURE),
+    *(Kind.BLANK, Kind.WRONG_SIZE, Kind.PNG, Kind.GZIP),
+)
+_SILENT = (Kind.LOST, Kind.RESET, Kind.HANG)
+
+
+class Platform:
+    """One account's Cloudflare. `clock` counts seconds and never goes back; `sleep` waits by that clock."""
+
+    def __init__(
+        self,
+        settings: SimulatorSettings,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        started_at: float | None = None,
+    ) -> None:
+        self.settings = settings
+        self.bill = Bill(settings.bill_file)
+        self.capacity = Capacity()
+        self._clock = clock
+        self._sleep = sleep
+        self._started_at = time.time() if started_at is None else started_at
+        self._brush = ThreadPoolExecutor(1, thread_name_prefix="painter")
+        self.traffic = Traffic()
+        self._begin()
+
+    def reset(self) -> None:
+        """Back to the start: clock, chance, window, statistics and bill. What is in flight stays in flight."""
+        self.traffic = Traffic(in_flight=self.traffic.in_flight)
+        self.capacity.peak = self.capacity.making
+        self.bill.clear()
+        self._begin()
+
+    def _begin(self) -> None:
+        seed = self.settings.seed
+        self._started = self._clock()
+        self._ids, self._latency = random.Random(f"ids {seed}"), random.Random(f"latency {seed}")
+        self._script = FaultScript(random.Random(f"faults {seed}"))
+        self._window = SlidingWindow()
+
+    def change(self, text: str) -> None:
+        """Change settings while running, by a JSON object. UsageError, and nothing changed, when it makes no sense."""
+        changed = self.settings.changed(text)
+        if (changed.seed, changed.bill_file) != (self.settings.seed, self.settings.bill_file):
+            raise UsageError("seed and bill_file hold from start to end; start another simulator")
+        self.settings = changed
+
+    def close(self) -> None:
+        self._brush.shutdown(wait=False)
+        self.bill.close()
+
+    @property
+    def elapsed_s(self) -> float:
+        return self._clock() - self._started
+
+    def new_request_id(self) -> str:
+        return str(uuid.UUID(int=self._ids.getrandbits(128), version=4))
+
+    async def infer(self, request_id: str, model: Model, content_type: bytes, body: bytes) -> Verdict:
+        """Answer one request that came to the right account and model with a good token."""
+        settings = self.settings
+        if not self._window.admit(self._clock(), settings.rate, settings.window_s):
+            return await self._refuse(find_fault("3021"), request_id)
+        try:
+            asked = read_asked(model, content_type, body)
+            self.traffic.prompts[asked.prompt] += 1
+            fault = self._script.choose(asked.prompt, self.elapsed_s, settings.faults, settings.outages)
+        except Unfit as unfit:
+            return await self._refuse(find_fault(unfit.fault), request_id, unfit.message)
+        except UsageError as error:  # an unknown marker: say so instead of serving a picture
+            return await self._refuse(find_fault("5006"), request_id, str(error))
+        if fault is not None and not fault.late:
+            return await self._refuse(fault, request_id)
+        if not self.capacity.enter(settings.capacity):
+            return await self._refuse(find_fault("3040"), request_id)
+        try:
+            return await self._make(request_id, model, asked, fault)
+        finally:
+            self.capacity.leave()
+
+    async def _refuse(self, fault: Fault, request_id: str, message: str | None = None) -> Verdict:
+        if self.settings.refusal_latency_s > 0:
+            await self._sleep(self.settings.refusal_latency_s)
+        if fault.kind in _SILENT:
+            return Silence(fault.kind, fault.name)
+        return error_answer(fault, request_id, message)
+
+    async def _make(self, request_id: str, model: Model, asked: Asked, fault: Fault | None) -> Verdict:
+        latency_s = self._latency_s(model)
+        if latency_s > self.settings.timeout_s and fault is None:
+            fault, latency_s = find_fault("3046"), self.settings.timeout_s
+        centineurons = quote(model, asked.width, asked.height, asked.steps, asked.references).expected.centineurons
+        try:
+            if latency_s > 0:
+                await self._sleep(latency_s)
+        finally:  # cut short by a shutdown, it is billed all the same: a real platform would go on
+            if fault is None or fault.bills:
+                self._charge(request_id, model, asked, centineurons)
+        if fault is not None and fault.kind in _SILENT:
+            return Silence(fault.kind, fault.name)
+        if fault is not None and fault.kind not in _SHOWN:
+            return error_answer(fault, request_id)
+        image = await self._paint(self._sketch(request_id, model, asked), fault)
+        answer = picture_answer(image, centineurons, fault)
+        if fault is not None and fault.kind is Kind.TRUNCATED_BODY:
+            return Silence(fault.kind, fault.name, answer)
+        return answer
+
+    def _latency_s(self, model: Model) -> float:
+        median = self.settings.median_latency_s(model.id)
+        return median * math.exp(self._latency.gauss(0, self.settings.latency_spread))
+
+    def _charge(self, request_id: str, model: Model, asked: Asked, centineurons: int) -> None:
+        self.bill.add(
+            when=self._started_at + self.elapsed_s,
+            request_id=request_id,
+            model=model.id,
+            prompt=asked.prompt,
+            centineurons=centineurons,
+            width=asked.width,
+            height=asked.height,
+            steps=asked.steps,
+            references=asked.references,
+        )
+
+    def _sketch(self, request_id: str, model: Model, asked: Asked) -> Sketch:
+        width, height = cut(model, asked.width), cut(model, asked.height)
+        variant = len(self.bill.charges)
+        return Sketch(request_id, asked.prompt, width, height, asked.steps, asked.seed, asked.references, variant)
+
+    async def _paint(self, sketch: Sketch, fault: Fault | None) -> bytes:
+        kind = fault.kind if fault else None
+        if kind is Kind.BLANK:
+            return painter.paint_blank(sketch)
+        if kind is Kind.PNG:
+            return painter.paint_png(sketch)
+        if kind is Kind.WRONG_SIZE:
+            sketch = replace(sketch, width=sketch.width // 2, height=sketch.height // 2)
+        size = self.settings.picture_bytes
+        if self.settings.paint == "plain":
+            return painter.paint_plain(sketch, size)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._brush, painter.paint_text, sketch, size)
