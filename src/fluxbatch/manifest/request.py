@@ -67,7 +67,7 @@ class ImageRequest:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """What is wrong, where, and what to do. `row` is None for the header or the whole file; `line` only in text files."""
+    """What is wrong, where, and what to do. `row` is None for a header or a whole file; `line` only in text files."""
 
     file: str
     row: int | None

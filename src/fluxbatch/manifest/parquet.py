@@ -1,0 +1,74 @@
+"""Parquet. The user's own columns keep the types that pyarrow reads; only parameters become Python values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fluxbatch.errors import UsageError
+from fluxbatch.manifest.columns import Layout
+from fluxbatch.manifest.source import Chunk, chunk_rows, own_batch
+from fluxbatch.manifest.values import Trouble
+
+CHUNK_BYTES_MAX = 64_000_000
+READ_BUFFER_BYTES = 1 << 20
+
+_DAMAGED = (pa.ArrowException, OSError, OverflowError)
+
+
+class Parquet:
+    """A Parquet file."""
+
+    header_line: int | None = None
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with self._open() as file:
+            self._schema = file.schema_arrow
+            metadata = file.metadata
+            groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
+            size_bytes = sum(group.total_byte_size for group in groups)
+            self._row_bytes = size_bytes // max(1, metadata.num_rows) + 1
+        self.headers = tuple(self._schema.names)
+
+    def _open(self) -> pq.ParquetFile:
+        """Opened so that a column is read in pieces, and checked where the writer left checksums."""
+        try:
+            return pq.ParquetFile(
+                self._path, buffer_size=READ_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
+            )
+        except _DAMAGED as error:
+            raise UsageError(f"{self._path}: this cannot be read as Parquet ({error})") from None
+
+    def own_fields(self, layout: Layout) -> tuple[list[pa.Field], list[Trouble]]:
+        return [_own_field(self._schema.field(position)) for position in layout.own], []
+
+    def chunks(self, layout: Layout, own_schema: pa.Schema) -> Iterator[Chunk]:
+        size = max(1, min(chunk_rows(layout), CHUNK_BYTES_MAX // self._row_bytes))
+        with self._open() as file:
+            batches = file.iter_batches(size, use_threads=False)
+            while (batch := self._next(batches)) is not None:
+                cells = [_values(batch.column(position)) for position in layout.parameters.values()]
+                own = [batch.column(position) for position in layout.own]
+                yield Chunk(batch.num_rows, cells, own_batch(own, own_schema))
+
+    def _next(self, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
+        try:
+            return next(batches, None)
+        except _DAMAGED as error:
+            raise UsageError(f"{self._path}: the file is damaged ({error}); write it again") from None
+
+
+def _own_field(field: pa.Field) -> pa.Field:
+    """The field without the number that Parquet gave it."""
+    metadata = {key: value for key, value in (field.metadata or {}).items() if key != b"PARQUET:field_id"}
+    return field.with_metadata(metadata or None)
+
+
+def _values(column: pa.Array) -> list[object]:
+    """Python values. A float of 32 bits becomes its shortest decimal: 3.3, and not 3.299999952316284."""
+    values: list[object] = (column.cast(pa.string()) if pa.types.is_float32(column.type) else column).to_pylist()
+    return values

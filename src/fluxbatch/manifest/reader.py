@@ -1,0 +1,170 @@
+"""A manifest file -> the pictures it asks for, and complaints, as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import pyarrow as pa
+
+from fluxbatch.errors import ManifestError, UsageError
+from fluxbatch.manifest.columns import Layout, lay_out
+from fluxbatch.manifest.jsonl import JsonLines
+from fluxbatch.manifest.parquet import Parquet
+from fluxbatch.manifest.request import Complaint, ImageRequest, OwnColumns, content_digest, request_key
+from fluxbatch.manifest.rows import Asked, Defaults, RowReader, unfit
+from fluxbatch.manifest.samples import SampleNumbers
+from fluxbatch.manifest.separated import Separated, csv_rows, tsv_rows
+from fluxbatch.manifest.source import Chunk, Source
+from fluxbatch.manifest.values import Trouble
+
+__all__ = ["ENDINGS", "Defaults", "Manifest", "Rejected", "open_manifest"]
+
+ENDINGS = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq")
+"""What a manifest's name may end in; text files may be gzipped on top (.csv.gz)."""
+
+_NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row that cannot be sent: all that is wrong with it, and its values as they were read, by header."""
+
+    row: int
+    complaints: tuple[Complaint, ...]
+    values: Mapping[str, object]
+
+
+class Manifest:
+    """A manifest file, opened: its columns are known, its rows are read when they are asked for.
+
+    `own_schema` has the user's own columns with their types, `complaints` what is wrong with the header or the whole
+    file (a run should not start while there are any), `headers` the names of all columns. All in the file's order.
+    """
+
+    def __init__(self, path: Path, source: Source, layout: Layout, defaults: Defaults) -> None:
+        self.path = path
+        fields, troubles = source.own_fields(layout)
+        self.own_schema = pa.schema(fields)
+        self.headers = tuple(dict.fromkeys(header for header in layout.headers if header))
+        self.complaints = tuple(
+            self._complaint(trouble, None, source.header_line) for trouble in (*layout.troubles, *troubles)
+        )
+        self._source = source
+        self._layout = layout
+        self._reader = RowReader(tuple(layout.parameters), defaults, path.parent.absolute())
+
+    def rows(self) -> Iterator[ImageRequest | Rejected]:
+        """Every picture asked for, and every row that cannot be sent, in the order of the file: one streaming pass.
+
+        Samples are expanded and keys assigned. It starts anew each time. ManifestError if there is no prompt column;
+        UsageError if the file turns out to be damaged on the way.
+        """
+        if "prompt" not in self._layout.parameters:
+            texts = "\n".join(str(complaint) for complaint in self.complaints)
+            raise ManifestError(texts, self.complaints)
+        numbers = SampleNumbers()
+        rows_before = 0
+        for chunk in self._source.chunks(self._layout, self.own_schema):
+            yield from self._chunk_rows(chunk, rows_before + 1, numbers)
+            rows_before += chunk.size
+
+    def _chunk_rows(self, chunk: Chunk, first_row: int, numbers: SampleNumbers) -> Iterator[ImageRequest | Rejected]:
+        read = self._read(chunk)
+        asked = [entry for entry in read if isinstance(entry, Asked)]
+        digests = [content_digest(*entry.content) for entry in asked]
+        firsts = numbers.number(digests, [entry.samples for entry in asked], [entry.sample for entry in asked])
+        numbered = zip(digests, firsts, strict=True)
+        for index, entry in enumerate(read):
+            row = first_row + index
+            if not isinstance(entry, Asked):
+                yield self._rejected(chunk, index, row, entry)
+                continue
+            digest, first = next(numbered)
+            if isinstance(first, Trouble):
+                yield self._rejected(chunk, index, row, (first,))
+                continue
+            own = None if chunk.own is None else OwnColumns(chunk.own, index)
+            for sample in range(first, first + entry.samples):
+                yield ImageRequest(row, entry.id, *entry.content, sample, request_key(digest, sample), own)
+
+    def _read(self, chunk: Chunk) -> list[Asked | tuple[Trouble, ...]]:
+        read = self._reader.read
+        if not chunk.broken:
+            return [read(cells) for cells in zip(*chunk.cells, strict=True)]
+        return [
+            chunk.broken[index].troubles if index in chunk.broken else read(cells)
+            for index, cells in enumerate(zip(*chunk.cells, strict=True))
+        ]
+
+    def _rejected(self, chunk: Chunk, index: int, row: int, troubles: Sequence[Trouble]) -> Rejected:
+        line = None if chunk.lines is None else chunk.lines[index]
+        complaints = tuple(self._complaint(trouble, row, line) for trouble in troubles)
+        broken = chunk.broken.get(index)
+        return Rejected(row, complaints, self._values(chunk, index) if broken is None else broken.values)
+
+    def _complaint(self, trouble: Trouble, row: int | None, line: int | None) -> Complaint:
+        column = trouble.column
+        if row is not None and column is not None:
+            column = self._layout.header(column)
+        return Complaint(str(self.path), row, column, trouble.problem, trouble.remedy, line)
+
+    def _values(self, chunk: Chunk, index: int) -> dict[str, object]:
+        """One row as it was read, by header, in the file's order."""
+        found = {
+            self._layout.headers[position]: cells[index]
+            for position, cells in zip(self._layout.parameters.values(), chunk.cells, strict=True)
+        }
+        if chunk.own is not None:
+            for name, column in zip(chunk.own.schema.names, chunk.own.columns, strict=True):
+                found[name] = _plain(column[index])
+        return {header: found[header] for header in self.headers}
+
+
+def open_manifest(
+    path: Path,
+    defaults: Defaults,
+    columns: Mapping[str, str] = _NO_COLUMNS,
+    own: Collection[str] = (),
+    reserved: Collection[str] = (),
+) -> Manifest:
+    """Open a manifest: CSV, TSV, JSONL (each also gzipped) or Parquet, told apart by the name's ending.
+
+    `columns` says which header of the file a parameter is read from ({"prompt": "Prompt"}); `own` names headers that
+    are the user's even though they look like a parameter; `reserved` are names that the dataset writes itself, which
+    a user's column may not have. UsageError if the file cannot be read, or an option is wrong in itself.
+    """
+    for trouble in unfit(defaults.model, defaults.width, defaults.height, defaults.steps):
+        raise UsageError(f"--{trouble.column}: {trouble.problem}; {trouble.remedy}")
+    source = _open_source(path)
+    return Manifest(path, source, lay_out(source.headers, columns, own, reserved), defaults)
+
+
+def _open_source(path: Path) -> Source:
+    if not path.is_file():
+        problem = "this is a folder; give a file in it" if path.is_dir() else "there is no such file"
+        raise UsageError(f"{path}: {problem}")
+    name = path.name.lower()
+    ending = Path(name.removesuffix(".gz")).suffix
+    try:
+        if ending == ".csv":
+            return Separated(path, csv_rows)
+        if ending in (".tsv", ".tab"):
+            return Separated(path, tsv_rows)
+        if ending in (".jsonl", ".ndjson"):
+            return JsonLines(path)
+        if ending in (".parquet", ".pq") and not name.endswith(".gz"):
+            return Parquet(path)
+    except PermissionError:
+        raise UsageError(f"{path}: reading it is not allowed; check its permissions") from None
+    raise UsageError(f"{path}: the name's ending does not say what it is; use one of {', '.join(ENDINGS)}")
+
+
+def _plain(scalar: pa.Scalar) -> object:
+    """A Python value; as text where Python has no such value (a date after the year 9999)."""
+    try:
+        return scalar.as_py()
+    except (ValueError, OverflowError):
+        return str(scalar.cast(pa.string()).as_py())
