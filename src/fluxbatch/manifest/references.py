@@ -26,6 +26,9 @@ from fluxbatch.manifest.request import Reference
 from fluxbatch.manifest.values import Unusable
 from fluxbatch.models.catalogue import Model
 
+# Pillow's warnings are errors, set once for its own modules: `catch_warnings` swaps a global and is not for threads.
+warnings.filterwarnings("error", module=r"PIL\.")
+
 FORMATS = ("PNG", "JPEG", "WEBP")
 PIXELS_MAX = 50_000_000
 BYTES_MAX = 50_000_000
@@ -145,15 +148,13 @@ def _look(content: bytes, model: Model) -> Reference:
 def _opened(content: bytes) -> Iterator[Image.Image]:
     """The picture, header read and within the limits, not yet decoded. Whatever Pillow minds becomes Unusable."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                if image.width * image.height > PIXELS_MAX:
-                    size = f"{image.width}x{image.height}"
-                    raise Unusable(f"the picture is {size}, over {PIXELS_MAX // 10**6} megapixels", "make it smaller")
-                if image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1:
-                    raise Unusable("the picture is an animation", "give a single picture")
-                yield image
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            if image.width * image.height > PIXELS_MAX:
+                size = f"{image.width}x{image.height}"
+                raise Unusable(f"the picture is {size}, over {PIXELS_MAX // 10**6} megapixels", "make it smaller")
+            if image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1:
+                raise Unusable("the picture is an animation", "give a single picture")
+            yield image
     except UnidentifiedImageError:
         raise Unusable("this is no PNG, JPEG or WebP picture", "convert it to one of these") from None
     except (Image.DecompressionBombError, Warning, *_UNREADABLE) as error:

@@ -12,6 +12,7 @@ from fluxbatch.models.catalogue import Model
 from fluxbatch.models.price import Quote, quote
 
 KEY_VERSION = "fluxbatch-1"
+_canonical = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def content_digest(
 ) -> bytes:
     """SHA-256 of what is sent, references by their content: equal for two rows that ask for the same thing."""
     sent = [KEY_VERSION, model.id, prompt, width, height, steps, guidance, seed, [r.sha256 for r in references]]
-    return hashlib.sha256(json.dumps(sent, ensure_ascii=True, separators=(",", ":")).encode()).digest()
+    return hashlib.sha256(_canonical(sent).encode()).digest()
 
 
 def request_key(content: bytes, sample: int) -> str:
