@@ -17,6 +17,7 @@ from fluxbatch.budget.entries import End, History
 from fluxbatch.budget.journal import Journal
 from fluxbatch.budget.plan import with_histories
 from fluxbatch.dataset.failures import FailureWriter
+from fluxbatch.dataset.files import put_atomic
 from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.shards import seal
 from fluxbatch.dataset.spool import Spooled
@@ -29,6 +30,7 @@ from fluxbatch.manifest.reader import Rejected
 from fluxbatch.manifest.request import ImageRequest
 from fluxbatch.models.money import ZERO, Money
 from fluxbatch.prepare import Prepared, histories_of, now_us
+from fluxbatch.report import REPORT, to_markdown
 from fluxbatch.summary import Summary, summarise
 
 Asked = tuple[ImageRequest, History]
@@ -100,6 +102,8 @@ class Batch:
             await self.offload(self.failures.close)
         self.summary = self._summary()
         await self._write_down(self.summary)
+        report = to_markdown(self.summary, self.prepared.job.manifest.name).encode()
+        self._disk(lambda: put_atomic(self.prepared.dataset.folder / REPORT, report))
         return self.summary
 
     def _slices(self) -> Iterator[list[Asked | Rejected]]:

@@ -6,11 +6,9 @@ import asyncio
 import contextlib
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +26,7 @@ from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.verify import Finding, verify_dataset
 from fluxbatch.errors import FluxbatchError
 from fluxbatch.job import credentials_of, defaults_of
-from fluxbatch.models.money import exact
+from fluxbatch.models.money import decimal_usd, exact
 from fluxbatch.settings import Settings
 
 DISK_FREE_MIN = 2_000_000_000
@@ -48,7 +46,7 @@ def show_status_of(folder: Path, settings: Settings, console: Console, *, as_jso
         "simulated": dataset.simulated,
         "pictures": sum(part.rows for part in dataset.parts),
         "parts": len(dataset.parts),
-        "in_spool": sum(1 for _ in dataset.spool().scan()),
+        "in_spool": sum(1 for _ in dataset.spool().entries()),
         "not_known": len(unknown),
         "last_run": f"{runs[0].run} stopped by {runs[0].stopped_by or 'nothing'}" if runs else None,
     }
@@ -63,7 +61,7 @@ def _amounts(balance: Balance | None) -> dict[str, str]:
     if balance is None:
         return {}
     return {
-        "budget_usd": exact(tell.decimal_usd(balance.cap_nano_usd)),
+        "budget_usd": exact(decimal_usd(balance.cap_nano_usd)),
         "spent_usd": exact(balance.spent.usd),
         "spent_neurons": exact(balance.spent.neurons),
         "unknown_usd": exact(balance.unknown.usd),
@@ -161,20 +159,20 @@ async def _platform(settings: Settings) -> list[Check]:
         return [Check("account", "", str(error))]
     async with Client(credentials, connections=1) as client:
         found = await client.preflight(model)
-        date = await client.server_date()
+        theirs = await client.server_time(model)
     if isinstance(found, Fatal):
         account = Check("account", "", f"{found.message}; {found.remedy}")
     elif found is not None:
         account = Check("account", "", f"{found.message}; check the network and CLOUDFLARE_BASE_URL")
     else:
         account = Check("account", f"token, account and model {model.name} are good")
-    return [account, _clock(date)]
+    return [account, _clock(theirs)]
 
 
-def _clock(date: str | None) -> Check:
-    if date is None:
+def _clock(theirs: datetime | None) -> Check:
+    if theirs is None:
         return Check("clock", "the answer had no date, so the clock was not compared")
-    off_s = abs((parsedate_to_datetime(date) - datetime.fromtimestamp(time.time(), UTC)).total_seconds())
+    off_s = abs((theirs - datetime.now(UTC)).total_seconds())
     told = f"within {off_s:.0f} s of Cloudflare's"
     fault = f"the clock is {off_s:.0f} s off: set it, days and the pace are counted by it"
     return Check("clock", told, fault if off_s > CLOCK_OFF_MAX_S else None)

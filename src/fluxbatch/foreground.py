@@ -6,6 +6,9 @@ import asyncio
 import logging
 import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -15,6 +18,7 @@ from fluxbatch.batch import Batch
 from fluxbatch.dispatch.stop import StoppedBy
 from fluxbatch.job import Job
 from fluxbatch.prepare import Prepared, prepared
+from fluxbatch.report import REPORT
 from fluxbatch.run import drive, open_batch, simulated
 from fluxbatch.screen import watched
 from fluxbatch.summary import EXIT_INTERRUPTED, Summary
@@ -32,7 +36,8 @@ def run_in_foreground(job: Job, console: Console, *, as_json: bool, command: str
         console.print(f"Stopped at once. What was in flight counts as spent. To go on: {tell.shown(command)}")
         return EXIT_INTERRUPTED
     tell.show_summary(console, summary, command)
-    console.print(f"dataset  {tell.shown(summary.dataset)}", highlight=False)
+    console.print(f"dataset  {tell.shown(summary.dataset)}", highlight=False, soft_wrap=True)
+    console.print(f"report   {tell.shown(summary.dataset / REPORT)}", highlight=False, soft_wrap=True)
     if as_json:
         print(summary.to_json(), file=sys.stdout, flush=True)  # noqa: T201
     return summary.exit_code
@@ -44,25 +49,39 @@ async def _run(ready: Prepared, console: Console) -> Summary | None:
     assert task is not None
     try:
         async with open_batch(ready) as batch:
-            stop_on_signals(batch, task)
-            async with watched(batch, console):
-                await drive(batch, batch.work)
+            with stop_on_signals(batch, task):
+                async with watched(batch, console):
+                    await drive(batch, batch.work)
     except asyncio.CancelledError:
         return None
     return batch.summary
 
 
-def stop_on_signals(batch: Batch, task: asyncio.Task[object]) -> None:
-    """The first Ctrl-C or SIGTERM stops the sending and waits for what is in flight; the second ends it at once."""
+@contextmanager
+def stop_on_signals(batch: Batch, task: asyncio.Task[object]) -> Iterator[None]:
+    """The first Ctrl-C or SIGTERM stops the sending and waits for what is in flight; the second ends it at once.
+
+    Outside the main thread there are no signals to hear, and the block is simply run.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def stop() -> None:
-        if batch.stop.is_set and batch.stop.by is StoppedBy.SIGNAL:
+        if batch.stop.by is StoppedBy.SIGNAL:
             task.cancel()
         batch.stop.request(StoppedBy.SIGNAL, "interrupted; what was in flight was waited for")
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
         loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler)
 
 
 def _log_to(console: Console) -> None:

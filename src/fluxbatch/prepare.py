@@ -10,9 +10,8 @@ import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from fluxbatch.budget import ledger
 from fluxbatch.budget.entries import Balance, History
@@ -52,14 +51,20 @@ def prepared(job: Job) -> Iterator[Prepared]:
     ManifestError carries every complaint; DatasetError and LedgerError say what to do.
     """
     manifest = job.open_manifest()
-    refuse_header(manifest)
+    is_new = not Dataset.exists(job.out)
+    # A manifest that is refused leaves no folder behind, so a new dataset is planned before it is made.
+    plan = sound(_plan_of_new(job, manifest), job, manifest) if is_new and not job.settings.skip_invalid else None
     with ExitStack() as stack:
         store = stack.enter_context(contextlib.closing(job.open_store()))
         dataset = open_dataset(job.out, manifest.own_schema, job.is_simulated)
         stack.enter_context(dataset.hold())
         run, spool = new_run_id(), dataset.spool()
         recovery = recover_all(store, dataset, spool, job.account, job.budget_nano_usd, run, now_us())
-        plan = _plan(job, manifest, store, dataset, recovery.balance)
+        if plan is None:
+            with _kept_rejected(job, manifest, dataset) as rows:
+                histories = histories_of(store, dataset.id)
+                plan = make_plan(rows, manifest.complaints, recovery.balance, histories, due_rule(job))
+                sound(plan, job, manifest)
         yield Prepared(job, run, manifest, store, dataset, spool, recovery, plan)
 
 
@@ -67,16 +72,33 @@ def look_ahead(job: Job) -> Plan:
     """The plan of a run, without a run: sends nothing, makes no dataset, holds nothing, refuses no row."""
     manifest = job.open_manifest()
     if not Dataset.exists(job.out):
-        balance = Balance(job.budget_nano_usd, ZERO, ZERO, ZERO)
-        return make_plan(manifest.rows(), manifest.complaints, balance, lambda keys: {}, due_rule(job))
+        return _plan_of_new(job, manifest)
     with contextlib.closing(job.open_store()) as store:
         dataset = open_dataset(job.out, manifest.own_schema, job.is_simulated)
         with store.transaction() as tx:
-            balance = ledger.open_budget(tx, dataset.id, job.account, str(job.out.resolve()), job.budget_nano_usd)
+            ledger.open_budget(tx, dataset.id, job.account, str(job.out.resolve()), None)
         book_parts(store, dataset, now_us())
         with store.reading() as tx:
-            balance = ledger.balance(tx, dataset.id) or balance
+            balance = ledger.balance(tx, dataset.id)
+        assert balance is not None
+        balance = replace(balance, cap_nano_usd=job.budget_nano_usd)
         return make_plan(manifest.rows(), manifest.complaints, balance, histories_of(store, dataset.id), due_rule(job))
+
+
+def _plan_of_new(job: Job, manifest: Manifest) -> Plan:
+    balance = Balance(job.budget_nano_usd, ZERO, ZERO, ZERO)
+    return make_plan(manifest.rows(), manifest.complaints, balance, lambda keys: {}, due_rule(job))
+
+
+def sound(plan: Plan, job: Job, manifest: Manifest) -> Plan:
+    """The plan, or ManifestError with every complaint. A wrong header is wrong for every row: never skipped."""
+    if not plan.complaint_count or (job.settings.skip_invalid and not manifest.complaints):
+        return plan
+    count, shown = plan.complaint_count, len(plan.complaints)
+    more = f" (the first {shown} are shown)" if count > shown else ""
+    hint = "" if manifest.complaints else ", or go on without these rows (--skip-invalid)"
+    noun = "complaint" if count == 1 else "complaints"
+    raise ManifestError(f"{count} {noun} about {manifest.path}{more}; mend them{hint}", plan.complaints)
 
 
 def histories_of(store: Store, dataset: str) -> Callable[[Sequence[str]], Mapping[str, History]]:
@@ -93,23 +115,6 @@ def histories_of(store: Store, dataset: str) -> Callable[[Sequence[str]], Mappin
 def due_rule(job: Job) -> Callable[[History], bool]:
     policy = job.policy()
     return lambda history: is_due(history, policy)
-
-
-def refuse_header(manifest: Manifest) -> None:
-    """A header that is wrong is wrong for every row, so it is never skipped."""
-    if manifest.complaints:
-        raise ManifestError(_count(len(manifest.complaints), manifest.path), manifest.complaints)
-
-
-def _plan(job: Job, manifest: Manifest, store: Store, dataset: Dataset, balance: Balance) -> Plan:
-    with _kept_rejected(job, manifest, dataset) as rows:
-        plan = make_plan(rows, (), balance, histories_of(store, dataset.id), due_rule(job))
-    if plan.complaint_count and not job.settings.skip_invalid:
-        shown = len(plan.complaints)
-        more = f" (the first {shown} are shown)" if plan.complaint_count > shown else ""
-        hint = f"{more}; mend them, or go on without these rows (--skip-invalid)"
-        raise ManifestError(_count(plan.complaint_count, manifest.path) + hint, plan.complaints)
-    return plan
 
 
 @contextmanager
@@ -138,10 +143,6 @@ def _passing(
         if isinstance(row, Rejected):
             keep(row)
         yield row
-
-
-def _count(complaints: int, path: Path) -> str:
-    return f"{complaints} {'complaint' if complaints == 1 else 'complaints'} about {path}"
 
 
 def new_run_id() -> str:

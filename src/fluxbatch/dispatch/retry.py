@@ -14,6 +14,8 @@ from fluxbatch.cloudflare.outcome import Failed, Fatal, Invalid, Lost, NotSent, 
 BACKOFF_S = 1.0
 BACKOFF_MAX_S = 60.0
 RETRY_AFTER_MAX_S = 300.0
+TURNED_AWAY_MAX = 100
+"""So often one picture may be turned away in a run: one that a firewall dislikes is turned away for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ def next_step(
     a storm. What may have been billed needs the policy's leave and the quota's.
     """
     match outcome:
+        case Throttled() if tries >= TURNED_AWAY_MAX:
+            return Finish(End.FAILED)
         case Throttled(reason="rate"):
             return Again(_after(outcome.retry_after_s, 0.0))
         case Throttled():

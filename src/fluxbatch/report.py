@@ -1,0 +1,75 @@
+"""What came of a run, as Markdown: `report.md` in the dataset, and the flow's artifact. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fluxbatch.cloudflare.redact import plain
+from fluxbatch.models.money import decimal_usd, exact
+from fluxbatch.summary import Summary
+
+REPORT = "report.md"
+
+
+def spend_rows(summary: Summary) -> list[tuple[str, str]]:
+    """The spend, exact, as name and value: the rows of every table that shows it."""
+    s = summary
+    return [
+        ("budget", f"${exact(decimal_usd(s.budget_nano_usd))}"),
+        ("expected for this run", f"${exact(s.expected.usd)}"),
+        ("spent in this run", f"${exact(s.spent_in_run.usd)}"),
+        ("spent, all runs", f"${exact(s.spent.usd)} ({exact(s.spent.neurons)} neurons)"),
+        ("perhaps billed", f"${exact(s.unknown_charges.usd)} ({exact(s.unknown_charges.neurons)} neurons)"),
+    ]
+
+
+def picture_rows(summary: Summary) -> list[tuple[str, int]]:
+    """The pictures by how they ended; they add up to what was asked."""
+    s = summary
+    return [
+        ("asked", s.asked),
+        ("already made", s.already),
+        ("made", s.made),
+        ("refused", s.refused),
+        ("failed", s.failed),
+        ("unknown", s.unknown),
+        ("left", s.left),
+    ]
+
+
+def to_markdown(summary: Summary, title: str) -> str:
+    """Pictures, money and what was answered instead of pictures, in three tables."""
+    return "\n".join(_lines(summary, title)) + "\n"
+
+
+def _lines(summary: Summary, title: str) -> Iterator[str]:
+    yield f"# {_cell(title)}"
+    yield ""
+    if summary.stopped_by is not None:
+        yield f"**Stopped by {summary.stopped_by.value}**: {_cell(summary.reason or '')}"
+        yield ""
+    yield from _table("pictures", "", [(name, f"{count:,}") for name, count in picture_rows(summary)])
+    yield from _table("money", "", spend_rows(summary))
+    codes = [(code, f"{count:,}") for code, count in summary.codes.items()]
+    if codes:
+        yield from _table("answers without a picture (code)", "how often", codes)
+    yield (
+        f"{summary.requests:,} requests, {summary.refusals:,} turned away, at most {summary.peak_in_flight:,} in "
+        f"flight, {summary.seconds:.1f} s. Rows without a picture stand in `failures.parquet`."
+    )
+
+
+def _table(first: str, second: str, rows: list[tuple[str, str]]) -> Iterator[str]:
+    yield f"| {first} | {second} |"
+    yield "|---|---:|"
+    for name, value in rows:
+        yield f"| {_cell(name)} | {_cell(value)} |"
+    yield ""
+
+
+def _cell(text: str) -> str:
+    """Text from outside becomes no markup: Markdown's and HTML's special characters are escaped."""
+    escaped = plain(text, 500)
+    for character in "\\`*_{}[]<>#|":
+        escaped = escaped.replace(character, "\\" + character)
+    return escaped
