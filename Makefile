@@ -16,6 +16,9 @@ setup: .venv/.ready  ## build .venv from requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+demo: setup  ## the demo manifest through the Prefect flow, against the simulator: costs nothing
+	FLUXBATCH_LEDGER=sqlite:///out/ledger.sqlite3 $(BIN)/python -m flows.generate prompts/demo.csv --out out/demo --budget 1 --simulate
+
 test: setup  ## lint, types and every test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

@@ -29,6 +29,8 @@ from prefect.logging.handlers import APILogHandler
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
 from pydantic import Field
+from rich.console import Console
+from rich.markdown import Markdown
 
 import flows  # noqa: F401 - sets what Prefect reads when it is imported
 from fluxbatch.batch import Batch, Shard
@@ -45,6 +47,7 @@ from fluxbatch.summary import Summary
 log = logging.getLogger("fluxbatch.flow")
 
 PROGRESS_EVERY_S = 2.0
+PROGRESS_LAST_S = 10.0
 
 
 def run_name() -> str:
@@ -113,19 +116,23 @@ async def _signals(batch: Batch) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _progress(batch: Batch) -> AsyncIterator[None]:
     """A progress artifact that moves while the run does. It never stands in the run's way."""
-    mover = asyncio.create_task(_move(batch))
+    done = asyncio.Event()
+    mover = asyncio.create_task(_move(batch, done))
     try:
         yield
     finally:
+        done.set()
+        await asyncio.wait([mover], timeout=PROGRESS_LAST_S)
         mover.cancel()
-        await asyncio.wait([mover])
 
 
-async def _move(batch: Batch) -> None:
+async def _move(batch: Batch, done: asyncio.Event) -> None:
     try:
         artifact = await acreate_progress_artifact(0.0, key="pictures", description="pictures done of all asked")
-        while True:
-            await asyncio.sleep(PROGRESS_EVERY_S)
+        while not done.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(PROGRESS_EVERY_S):
+                    await done.wait()
             share = 100.0 * batch.tally.done / max(1, batch.tally.asked)
             await aupdate_progress_artifact(artifact, progress=share)
     except Exception as error:  # noqa: BLE001 - a run that spends must not end because its progress cannot be shown
@@ -185,8 +192,10 @@ def main() -> None:
     given = parser.parse_args()
     state = asyncio.run(_run(given.manifest, given.out, given.budget, given.simulate))
     report = given.out / REPORT
+    console = Console()
     if report.exists():
-        print(f"\n{report.read_text()}\ndataset  {given.out}\nreport   {report}")  # noqa: T201
+        console.print(Markdown(report.read_text()))
+        console.print(f"\ndataset  {given.out}\nreport   {report}", markup=False, highlight=False, soft_wrap=True)
     sys.exit(0 if state.is_completed() else 1)
 
 
