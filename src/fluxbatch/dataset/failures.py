@@ -1,0 +1,153 @@
+"""`failures.parquet`: the rows that ended without a picture, as a manifest, so that they can be sent again."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fluxbatch.dataset import files
+from fluxbatch.dataset.own import FAILURE_COLUMNS, fit_row
+from fluxbatch.dataset.record import IMAGE, USD
+from fluxbatch.manifest.request import ImageRequest, Reference
+from fluxbatch.models.money import Money
+
+REFERENCES_MAX = 4
+_ROWS_MAX = 1_000
+_BYTES_MAX = 16 * 1024 * 1024
+"""So much is held in memory before it goes to the file as one row group."""
+
+_ASKED = (
+    pa.field("prompt", pa.string()),
+    pa.field("id", pa.string()),
+    pa.field("model", pa.string()),
+    pa.field("width", pa.int32()),
+    pa.field("height", pa.int32()),
+    pa.field("steps", pa.int32()),
+    pa.field("guidance", pa.float64()),
+    pa.field("seed", pa.int64()),
+    pa.field("sample", pa.int32()),
+)
+_ENDING = (pa.string(), pa.string(), pa.string(), pa.int32(), USD)
+_FAILURE = tuple(map(pa.field, FAILURE_COLUMNS, _ENDING))
+
+
+class FailureWriter:
+    """Writes rows to a temp file as they come; `close` puts it in place of the last run's file.
+
+    `own_schema` is the dataset's; an own column that has the name of a failure column is left out. `references` is
+    how many input images a row can have: the manifest's number of `input_image_…` columns, so that there are none
+    where there never were any. Not for several threads at once.
+    """
+
+    def __init__(self, path: Path, own_schema: pa.Schema, references: int = REFERENCES_MAX) -> None:
+        self._path = path
+        self._own = pa.schema([field for field in own_schema if field.name not in FAILURE_COLUMNS])
+        self._references = references
+        images = [pa.field(f"input_image_{number}", IMAGE) for number in range(references)]
+        self.schema: pa.Schema = pa.schema([*_ASKED, *images, *self._own, *_FAILURE])
+        self._draft: files.Draft | None = None
+        self._writer: pq.ParquetWriter | None = None
+        self._waiting: list[tuple[tuple[object, ...], list[pa.Array]]] = []
+        self._waiting_bytes = 0
+        self.rows = 0
+
+    def add(
+        self, request: ImageRequest, failure: str, code: str | None, message: str | None, attempts: int, unknown: Money
+    ) -> None:
+        """One row that ended as `failure` (refused, invalid, failed, lost); `unknown` may have been billed for it."""
+        images = self._images(request)
+        values = (*_asked(request), *images, failure, code, message, attempts, unknown.usd)
+        own = fit_row(None if request.own is None else request.own.row(), self._own)
+        self._waiting.append((values, own))
+        self._waiting_bytes += len(request.prompt) + sum(len(image["bytes"] or b"") for image in images if image)
+        self._waiting_bytes += sum(array.nbytes for array in own)
+        self.rows += 1
+        if len(self._waiting) >= _ROWS_MAX or self._waiting_bytes >= _BYTES_MAX:
+            self._flush()
+
+    def close(self) -> None:
+        """Put the file in place, durably. Without a row there is no file, and an earlier run's is removed."""
+        if not self.rows:
+            files.remove(self._path)
+            return
+        if self._waiting:
+            self._flush()
+        assert self._draft is not None and self._writer is not None  # noqa: PT018 - there is a row
+        try:
+            self._writer.close()
+        except OSError as error:
+            self.discard()
+            raise files.storage_error(self._path, error) from error
+        self._draft.keep()
+
+    def discard(self) -> None:
+        """Forget all rows; the last run's file stays."""
+        self._waiting = []
+        if self._writer is not None:
+            with suppress(OSError):  # the disk may be full; what it writes is dropped in any case
+                self._writer.close()
+        if self._draft is not None:
+            self._draft.drop()
+
+    def __enter__(self) -> FailureWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+    def _images(self, request: ImageRequest) -> list[dict[str, Any] | None]:
+        if len(request.references) > self._references:
+            raise ValueError(f"{len(request.references)} references where at most {self._references} were announced")
+        images: list[dict[str, Any] | None] = [_image(reference) for reference in request.references]
+        return images + [None] * (self._references - len(images))
+
+    def _flush(self) -> None:
+        try:
+            if self._draft is None:
+                self._draft = files.Draft(self._path)
+                self._writer = pq.ParquetWriter(
+                    self._draft.file, self.schema, compression="zstd", write_page_checksum=True
+                )
+            assert self._writer is not None
+            self._writer.write_table(self._table())
+        except OSError as error:
+            self.discard()
+            raise files.storage_error(self._path, error) from error
+        self._waiting, self._waiting_bytes = [], 0
+
+    def _table(self) -> pa.Table:
+        """The waiting rows, column by column: a row at a time would cost ten times as much."""
+        values = zip(*(values for values, _ in self._waiting), strict=True)
+        plain = [field for field in self.schema if field.name not in self._own.names]
+        columns = {field.name: pa.array(column, field.type) for field, column in zip(plain, values, strict=True)}
+        for number, field in enumerate(self._own):
+            columns[field.name] = pa.chunked_array([own[number] for _, own in self._waiting], field.type)
+        table = pa.Table.from_arrays([columns[field.name] for field in self.schema], schema=self.schema)
+        return table.unify_dictionaries().combine_chunks()
+
+
+def _asked(request: ImageRequest) -> list[object]:
+    size = (request.width, request.height)
+    choices = (request.steps, request.guidance, request.seed, request.sample)
+    return [request.prompt, request.id, request.model.id, *size, *choices]
+
+
+def _image(reference: Reference) -> dict[str, Any]:
+    """The original bytes, or only the path when they cannot be read any more."""
+    content = reference.content
+    if content is None and reference.path is not None:
+        try:
+            content = Path(reference.path).read_bytes()
+        except OSError:
+            return {"bytes": None, "path": str(Path(reference.path).absolute())}
+    return {"bytes": content, "path": None if reference.path is None else Path(reference.path).name}

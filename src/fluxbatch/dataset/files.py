@@ -1,0 +1,141 @@
+"""The only place that syncs and renames: a file is there whole or not at all, and stays after power loss.
+
+The order is the one SQLite, LevelDB and PostgreSQL agree on: temp file in the same folder, write, sync, rename, sync
+of the folder. A failed sync is final and never retried: Linux marks the pages clean, so a second sync would lie.
+"""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from fluxbatch.errors import StorageError
+
+_WRITER = f"{os.getpid()}-{secrets.token_hex(4)}"  # tells the temp files of this life from those of dead ones
+_number = itertools.count()  # next() on it is atomic, so threads never share a name
+
+_FULL = "free some space there, then run the same command again: it goes on from what is kept"
+_REMEDIES = {
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EROFS: "the file system is read-only; make it writable, then run the same command again",
+    errno.EACCES: "give yourself the right to write there, then run the same command again",
+    errno.EIO: "the disk reports an error; look at its health before you run again",
+}
+
+
+def storage_error(path: Path, error: OSError, what: str = "could not be written") -> StorageError:
+    """The error for a user: which path, what the system said, and what to do."""
+    remedy = _REMEDIES.get(error.errno or 0, "look at the disk, then run the same command again")
+    return StorageError(f"{path}: {what}: {error.strerror or error}; {remedy}")
+
+
+class Draft:
+    """A file that is not there yet: write to `file`, then `keep` it under its name or `drop` it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._temp = path.parent / f".{path.name}.{_WRITER}-{next(_number)}.tmp"
+        try:
+            self.file: BinaryIO = self._temp.open("xb")
+        except OSError as error:
+            raise storage_error(path, error) from error
+
+    def keep(self) -> None:
+        """Sync, rename, sync of the folder. StorageError when the disk would not; then nothing has the name."""
+        try:
+            self.file.flush()
+            _sync(self.file.fileno())
+            self.file.close()
+            self._temp.replace(self.path)
+        except OSError as error:
+            self.drop()
+            raise storage_error(self.path, error) from error
+        sync_folder(self.path.parent)
+
+    def drop(self) -> None:
+        """Forget what was written. Never raises for the disk: it is called while another error is on its way."""
+        for step in (self.file.close, self._temp.unlink):
+            try:
+                step()
+            except OSError:
+                continue  # left behind, it is a leftover that the next start removes
+
+
+def put_atomic(path: Path, content: bytes | Callable[[BinaryIO], None]) -> None:
+    """Write `path` whole or not at all, durably. StorageError names the path, the reason and what to do."""
+    draft = Draft(path)
+    try:
+        if callable(content):
+            content(draft.file)
+        else:
+            draft.file.write(content)
+    except OSError as error:
+        draft.drop()
+        raise storage_error(path, error) from error
+    except BaseException:
+        draft.drop()
+        raise
+    draft.keep()
+
+
+def move(source: Path, target: Path) -> None:
+    """Rename within one file system, durably; `target` must not exist, so that nothing is ever overwritten."""
+    if target.exists():
+        raise StorageError(f"{target} is there already; {source} was not moved over it")
+    try:
+        source.replace(target)
+    except OSError as error:
+        raise storage_error(target, error) from error
+    for folder in {source.parent, target.parent}:
+        sync_folder(folder)
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there. Not synced: whoever removes many syncs the folder once."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error(path, error, "could not be removed") from error
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable. EINVAL (a file system that cannot) is let pass, as PostgreSQL does."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise storage_error(path, error, "could not be opened") from error
+    try:
+        _sync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EBADF):
+            raise storage_error(path, error, "could not be synced") from error
+    finally:
+        os.close(descriptor)
+
+
+def _sync(descriptor: int) -> None:
+    os.fsync(descriptor)  # noqa: TID251 - this is the place
+
+
+def make_folders(path: Path) -> None:
+    """Make a folder and its parents, durably. Nothing happens when it is there."""
+    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+    for folder in reversed(missing):
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise storage_error(folder, error, "could not be made") from error
+        sync_folder(folder.parent)
+
+
+def leftovers(folder: Path) -> Iterator[Path]:
+    """Temp files in `folder` that this process did not make. Only under the lock are their writers surely dead."""
+    for path in sorted(folder.glob(".*.tmp")):
+        if f".{_WRITER}-" not in path.name:
+            yield path

@@ -1,0 +1,86 @@
+"""The catalogue's lines as values: the dataset's header, and one part. Pure; the file is catalogue.py's."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from typing import Any
+
+import pyarrow as pa
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a dataset is: its id (32 hex digits), when it was made (UTC), and the user's own columns in it."""
+
+    id: str
+    created_at: datetime
+    simulated: bool
+    own_schema: pa.Schema
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One sealed Parquet file: where (relative to the dataset), what is in it, and what its pictures cost."""
+
+    file: str
+    rows: int
+    size_bytes: int
+    sha256: str
+    nano_usd: int
+    centineurons: int
+    sealed_at: str
+    run_id: str
+
+
+def header_line(header: Header) -> str:
+    return json.dumps(
+        {
+            "fluxbatch": "dataset",
+            "version": VERSION,
+            "id": header.id,
+            "created_at": header.created_at.isoformat(),
+            "simulated": header.simulated,
+            "own_columns": [{"name": field.name, "type": str(field.type)} for field in header.own_schema],
+            "own_schema": base64.b64encode(header.own_schema.serialize().to_pybytes()).decode(),
+        }
+    )
+
+
+def part_line(part: Part) -> str:
+    return json.dumps({"part": asdict(part)})
+
+
+def parse_header(line: str) -> Header:
+    """ValueError says why a line is no header."""
+    found = _object(line)
+    if found.get("fluxbatch") != "dataset":
+        raise ValueError("is not the header of a fluxbatch dataset")
+    if found.get("version") != VERSION:
+        raise ValueError(f"has the format version {found.get('version')}; this fluxbatch reads version {VERSION}")
+    try:
+        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(found["own_schema"], validate=True)))
+        created_at = datetime.fromisoformat(found["created_at"])
+        return Header(str(found["id"]), created_at, bool(found["simulated"]), schema)
+    except (KeyError, TypeError, OSError) as error:
+        raise ValueError(f"cannot be read: {type(error).__name__} {error}") from error
+
+
+def parse_part(line: str) -> Part:
+    """ValueError says why a line is no part."""
+    values = _object(line).get("part")
+    names = {field.name: int if field.type == "int" else str for field in fields(Part)}
+    if not isinstance(values, dict) or {name: type(value) for name, value in values.items()} != names:
+        raise ValueError(f"is not a part with the fields {', '.join(names)}")
+    return Part(**values)
+
+
+def _object(line: str) -> dict[str, Any]:
+    found = json.loads(line)
+    if not isinstance(found, dict):
+        raise ValueError("is not a JSON object")  # noqa: TRY004 - the text of a file is wrong, not a type of ours
+    return found

@@ -1,0 +1,136 @@
+"""What Pillow says about the bytes that came back: one full decode, off the event loop, and never an exception."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+import warnings
+import zlib
+from dataclasses import dataclass
+
+from PIL import Image  # noqa: TID251 - one of the three places where images are opened
+
+PIXELS_MAX = 64 * 1024 * 1024
+"""No model makes more than a few megapixels; a header that says more is a bomb and is not decoded."""
+
+SIDE_MULTIPLE = 16
+"""Sides are cut down to a multiple of this by Cloudflare (seen: asked 1920x1080, got 1920x1072)."""
+
+BLANK_SPREAD = 8
+"""A picture is blank when the luminance of all its pixels lies within this many of the 256 levels."""
+
+FORMATS = ("JPEG", "PNG", "WEBP")
+SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
+
+# Warnings are errors: a picture that Pillow has doubts about is not ok. Set once, for Pillow's own modules only:
+# `warnings.catch_warnings` swaps a global and two threads that use it at once leave it wrong for good.
+warnings.filterwarnings("error", module=r"PIL\.")
+
+# What Pillow's decoders raise on hostile bytes, from its source and from fuzzing. `Exception` would hide our bugs.
+_UNDECODABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    EOFError,
+    RuntimeError,
+    MemoryError,
+    AttributeError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Warning,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """The facts of a picture. Sizes are in pixels, as the header says; `check` is ok, wrong_size, undecodable or blank.
+
+    `phash` is imagehash's 64-bit perceptual hash in hex, None for an undecodable picture.
+    """
+
+    width: int | None
+    height: int | None
+    format: str | None
+    size_bytes: int
+    sha256: str
+    phash: str | None
+    check: str
+
+
+def expected_size(width: int, height: int) -> tuple[int, int]:
+    """The size that Cloudflare makes of the size that was asked for."""
+    return width - width % SIDE_MULTIPLE, height - height % SIDE_MULTIPLE
+
+
+def inspect(content: bytes, width: int, height: int) -> Picture:
+    """Look at the bytes of a picture for which `width` x `height` was asked. Bad bytes are a result, not an error.
+
+    A blank picture is called blank whatever its size: the size can be seen in the columns, blankness cannot.
+    """
+    image = _open(content)
+    if image is None:
+        return _picture(content, None, None, "undecodable")
+    small_and_spread = _look(image)
+    if small_and_spread is None:
+        return _picture(content, image, None, "undecodable")
+    phash, spread = small_and_spread
+    if spread <= BLANK_SPREAD:
+        return _picture(content, image, phash, "blank")
+    right = image.size == expected_size(width, height)
+    return _picture(content, image, phash, "ok" if right else "wrong_size")
+
+
+def _picture(content: bytes, image: Image.Image | None, phash: str | None, check: str) -> Picture:
+    return Picture(
+        width=image.width if image else None,
+        height=image.height if image else None,
+        format=_format(image) if image else None,
+        size_bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        phash=phash,
+        check=check,
+    )
+
+
+def _format(image: Image.Image) -> str | None:
+    return "JPEG" if image.format == "MPO" else image.format  # a JPEG with further pictures behind the first
+
+
+def _open(content: bytes) -> Image.Image | None:
+    """Read the header only."""
+    try:
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    except _UNDECODABLE:
+        return None
+
+
+def _look(image: Image.Image) -> tuple[str, int] | None:
+    """The one full decode: perceptual hash, and the spread of the luminance (0 to 255)."""
+    if image.width * image.height > PIXELS_MAX:
+        return None
+    try:
+        image.load()
+        grey = _luminance(image)
+    except _UNDECODABLE:
+        return None
+    low, high = grey.getextrema()
+    return _phash(grey), int(high) - int(low)  # type: ignore[arg-type]
+
+
+def _luminance(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16 bits a pixel: Pillow would clip instead of scaling
+        image = image.point(lambda value: value * (1 / 256))
+    elif image.mode == "P":  # straight to grey, Pillow warns about transparent palettes
+        image = image.convert("RGBA")
+    return image.convert("L")
+
+
+def _phash(grey: Image.Image) -> str:
+    import imagehash  # pulls scipy, half a second; only where pictures come back
+
+    return str(imagehash.phash(grey))

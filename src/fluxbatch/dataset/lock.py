@@ -1,0 +1,54 @@
+"""One run at a time holds a dataset: an flock, which the kernel releases when its holder dies."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from fluxbatch.dataset.files import storage_error
+from fluxbatch.errors import DatasetInUse
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Hold the lock file for the block. DatasetInUse names the process and the host that hold it."""
+    try:
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise storage_error(path, error, "could not be opened") from error
+    with file:
+        _lock(file, path)
+        file.truncate(0)
+        file.write(json.dumps({"pid": os.getpid(), "host": platform.node()}))
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+
+
+def _lock(file: IO[str], path: Path) -> None:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise DatasetInUse(
+            f"{path.parent.parent}: {_holder(file)} is working on this dataset; wait until it is done, or stop it "
+            "(Ctrl-C), then run the same command again"
+        ) from None
+    except OSError as error:
+        raise storage_error(path, error, "could not be locked") from error
+
+
+def _holder(file: IO[str]) -> str:
+    file.seek(0)
+    try:
+        told = json.loads(file.read())
+        return f"process {told['pid']} on {told['host']}"
+    except (ValueError, KeyError, TypeError):
+        return "another process"

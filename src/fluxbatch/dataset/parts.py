@@ -1,0 +1,117 @@
+"""Reading parts back, with every check on: page checksums, the schema, each picture against its own hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fluxbatch.dataset.files import storage_error
+from fluxbatch.dataset.quarantine import Damaged
+from fluxbatch.dataset.record import integers
+from fluxbatch.errors import StorageError
+from fluxbatch.models.money import ZERO, Money
+
+METADATA_KEY = b"fluxbatch"
+"""Where a part's schema metadata tells the dataset that it belongs to."""
+
+_KEY_COLUMNS = ("key", "attempt", "usd", "neurons")
+_ROWS_KEYS = 10_000
+_ROWS_PICTURES = 32
+_BUFFER_BYTES = 1024 * 1024
+"""Pages are read through a buffer of this size; without one, pyarrow reads a row group's pictures at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowFacts:
+    """One row of a part, checked: `sound` says whether the picture's bytes have the hash beside them."""
+
+    key: str
+    attempt: int
+    actual: Money
+    run_id: str
+    sound: bool
+
+
+def key_rows(path: Path) -> Iterator[tuple[str, int, Money]]:
+    """Key, attempt and actual charge of each row. Damaged when the part cannot be read."""
+    for batch in _batches(path, _KEY_COLUMNS, _ROWS_KEYS):
+        yield from zip(
+            batch.column("key").to_pylist(), batch.column("attempt").to_pylist(), _charges(batch), strict=True
+        )
+
+
+def picture_rows(path: Path) -> Iterator[RowFacts]:
+    """Every row, all columns read and its picture hashed, a few rows in memory. Damaged when one cannot be read."""
+    for batch in _batches(path, None, _ROWS_PICTURES):
+        pictures = batch.column("image").field("bytes")
+        hashes = [hashlib.sha256(picture.as_buffer()).hexdigest() for picture in pictures]
+        sound = [found == told for found, told in zip(hashes, batch.column("sha256").to_pylist(), strict=True)]
+        columns = (batch.column(name).to_pylist() for name in ("key", "attempt", "run_id"))
+        for key, attempt, run_id, actual, right in zip(*columns, _charges(batch), sound, strict=True):
+            yield RowFacts(key, attempt, actual, run_id, right)
+
+
+def belongs(dataset_id: str) -> bytes:
+    """What stands under `METADATA_KEY` in every part of a dataset."""
+    return json.dumps({"dataset": dataset_id}).encode()
+
+
+def check_belongs(path: Path, schema: pa.Schema, dataset_id: str) -> None:
+    """Damaged when a part was written for another dataset, or has other columns than this one."""
+    with _opened(path) as part:
+        found = part.schema_arrow
+    if (found.metadata or {}).get(METADATA_KEY) != belongs(dataset_id):
+        raise Damaged(f"{path}: was not written for this dataset ({dataset_id})")
+    if not found.equals(schema):
+        raise Damaged(f"{path}: has other columns than this dataset")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file, read as a stream."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise storage_error(path, error, "could not be read") from error
+
+
+def total(amounts: Sequence[Money]) -> Money:
+    return sum(amounts, ZERO)
+
+
+def _charges(batch: pa.RecordBatch) -> list[Money]:
+    return list(map(Money, integers(batch.column("usd")), integers(batch.column("neurons"))))
+
+
+def _batches(path: Path, columns: Sequence[str] | None, rows: int) -> Iterator[pa.RecordBatch]:
+    """The rows of a part, as many as its footer says. A page whose header is damaged would be skipped silently."""
+    with _opened(path) as part:
+        left = part.metadata.num_rows
+        batches = part.iter_batches(batch_size=rows, columns=columns and list(columns), use_threads=False)
+        while (batch := _next(path, batches)) is not None:
+            left -= len(batch)
+            yield batch
+    if left:
+        raise Damaged(f"{path}: {left} of its rows cannot be read")
+
+
+def _next(path: Path, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
+    try:
+        return next(batches, None)
+    except (OSError, pa.ArrowException) as error:
+        raise Damaged(f"{path}: {error}") from error
+
+
+def _opened(path: Path) -> pq.ParquetFile:
+    if not path.exists():
+        raise StorageError(f"{path} is missing; bring it back from a copy")
+    try:
+        return pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False, buffer_size=_BUFFER_BYTES)
+    except (OSError, pa.ArrowException) as error:
+        raise Damaged(f"{path}: {error}") from error
