@@ -122,9 +122,8 @@ def _lane(ready: Prepared, journal: Journal, stop: Stop) -> Lane:
     with ready.store.reading() as tx:
         learned = side.recall(tx, job.account, job.defaults().model.id)
     rate = None if learned is None else learned.rate_per_minute
-    in_flight = None if learned is None else learned.in_flight
     return Lane(
-        Gate(first_flight(settings.max_in_flight, in_flight)),
+        Gate(first_flight(settings.max_in_flight, learned)),
         Pace(journal, job.account, settings.rate or None, rate, time.time),
         Hold(settings.patience * 60.0, lambda reason: stop.request(StoppedBy.PLATFORM, reason)),
         stop,

@@ -10,17 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-from pydantic import AliasChoices, Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fluxbatch.errors import UsageError
 from fluxbatch.models.catalogue import DEFAULT_MODEL
 
 DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
-
-
-def _cloudflare(name: str) -> Any:
-    return AliasChoices(name, f"CLOUDFLARE_{name.upper()}")
 
 
 def default_ledger() -> str:
@@ -35,9 +31,9 @@ class Settings(BaseSettings):
         env_prefix="FLUXBATCH_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
     )
 
-    account_id: str | None = Field(None, validation_alias=_cloudflare("account_id"))
-    api_token: SecretStr | None = Field(None, validation_alias=_cloudflare("api_token"))
-    base_url: str = Field(DEFAULT_BASE_URL, validation_alias=_cloudflare("base_url"))
+    account_id: str | None = Field(None, validation_alias="CLOUDFLARE_ACCOUNT_ID")
+    api_token: SecretStr | None = Field(None, validation_alias="CLOUDFLARE_API_TOKEN")
+    base_url: str = Field(DEFAULT_BASE_URL, validation_alias="CLOUDFLARE_BASE_URL")
 
     ledger: str = Field(default_factory=default_ledger)
     model: str = DEFAULT_MODEL.name
@@ -45,16 +41,16 @@ class Settings(BaseSettings):
     height: int = 1024
     steps: int = 25
     guidance: float | None = None
-    rate: float = Field(float(DEFAULT_MODEL.requests_per_minute), ge=0)
+    rate: float = Field(float(DEFAULT_MODEL.requests_per_minute), ge=0, allow_inf_nan=False)
     max_in_flight: int = Field(256, ge=1, le=10_000)
     rows_per_shard: int = Field(500, ge=1)
     skip_invalid: bool = False
     resend_failed: int = Field(1, ge=0)
     resend_lost: int = Field(0, ge=0)
     resend_refused: bool = False
-    patience: float = Field(15.0, gt=0)
+    patience: float = Field(15.0, gt=0, allow_inf_nan=False)
     """Minutes of nothing but trouble after which a run gives up."""
-    deadline: float = Field(300.0, gt=0)
+    deadline: float = Field(300.0, gt=0, allow_inf_nan=False)
     """Seconds after which an answer is given up as lost. Cloudflare itself ends a request at about 237 s."""
 
 

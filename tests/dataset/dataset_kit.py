@@ -85,7 +85,6 @@ def delivered(
         content=jpeg(seed=request.row) if content is None else content,
         actual=charge(375_012) if actual is None else actual,
         attempt=attempt,
-        attempts=attempt,
         latency_s=12.5,
         request_id="req-1",
         created_at=WHEN,

@@ -122,8 +122,12 @@ class OpenAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """What a run found out about a model on an account: pictures in flight, requests a minute, seconds a picture."""
+    """What a run found out about a model on an account: pictures in flight, requests a minute, seconds a picture.
+
+    `is_goal`: more in flight was refused; else the run simply never had more.
+    """
 
     in_flight: int
+    is_goal: bool
     rate_per_minute: float | None
     latency_s: float | None

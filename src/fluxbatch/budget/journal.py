@@ -9,13 +9,13 @@ operation is run again by itself so that only the guilty one fails.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from fluxbatch.budget.store import Store
@@ -47,6 +47,7 @@ class ThreadJournal:
         self._store = store
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._broken: LedgerError | None = None
+        self._closed = False
         self._thread = threading.Thread(target=self._work, name="fluxbatch-ledger", daemon=True)
         self._thread.start()
 
@@ -54,6 +55,8 @@ class ThreadJournal:
         """Run the operation and wait until it is durable. LedgerError once the database has failed: it stays so."""
         if self._broken is not None:
             raise self._broken
+        if self._closed:
+            raise RuntimeError("the journal is closed: nobody would do this")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
         self._jobs.put(_Job(operation, loop, future))
@@ -61,6 +64,7 @@ class ThreadJournal:
 
     def close(self) -> None:
         """Finish what waits, then end the thread."""
+        self._closed = True
         self._jobs.put(None)
         self._thread.join()
 
@@ -69,7 +73,7 @@ class ThreadJournal:
             batch, last = self._take(job)
             self._commit(batch)
             for loop in {job.loop for job in batch}:
-                if not loop.is_closed():
+                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
                     loop.call_soon_threadsafe(_tell, [job for job in batch if job.loop is loop])
             if last:
                 return
@@ -94,9 +98,9 @@ class ThreadJournal:
             with self._store.transaction() as tx:
                 for job in batch:
                     _run(job, tx)
-        except sa.exc.OperationalError as error:
+        except LedgerError as error:  # the database itself: what an operation raises is told to its caller alone
             # A full disk or a failed sync: what the pages hold now is not known, so nothing more is promised.
-            self._broken = LedgerError(f"the ledger cannot be written: {error.orig}; nothing more is sent")
+            self._broken = error
             _fail(batch, self._broken)
         except Exception as error:  # noqa: BLE001 - a bug in one operation must not be laid on the others
             if len(batch) == 1:

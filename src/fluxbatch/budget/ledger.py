@@ -101,7 +101,7 @@ def reserve(tx: Connection, attempt: AttemptId, run: str, model: str, bound: Mon
     if tx.execute(_GUARD, guard).rowcount != 1:
         found = balance(tx, attempt.dataset)
         if found is None:
-            raise LedgerError(f"dataset {attempt.dataset} is not in the ledger; open its budget first")
+            raise _no_budget(attempt.dataset)
         return Denied(found)
     tx.execute(
         _INSERT,
@@ -122,6 +122,7 @@ def reserve(tx: Connection, attempt: AttemptId, run: str, model: str, bound: Mon
 
 def resolve(tx: Connection, attempt: AttemptId, resolution: Resolution, now_us: int) -> None:
     """Post, void or leave as unknown. AlreadyResolved, naming the first resolution, when that was done before."""
+    assert resolution.state != State.SENT, "an attempt is sent once, by its reservation"
     _resolve_from(tx, (State.SENT,), attempt, resolution, now_us)
 
 
@@ -134,6 +135,8 @@ def adopt(tx: Connection, attempt: AttemptId, actual: Money, run: str, now_us: i
     known = tx.execute(_FIND, _names(attempt)).first()
     if known is not None and known.state == State.POSTED:
         return False
+    if balance(tx, attempt.dataset) is None:
+        raise _no_budget(attempt.dataset)
     if known is not None:
         resolution = Resolution(State.POSTED, End.MADE, actual=actual)
         _resolve_from(tx, (State.SENT, State.UNKNOWN, State.VOID), attempt, resolution, now_us)
@@ -238,6 +241,10 @@ def audit(tx: Connection, dataset: str) -> Balance | None:
     ):
         sums[State(state)] = Money(int(nano_usd), int(centineurons))
     return Balance(stored.cap_nano_usd, sums[State.POSTED], sums[State.SENT], sums[State.UNKNOWN])
+
+
+def _no_budget(dataset: str) -> LedgerError:
+    return LedgerError(f"dataset {dataset} is not in the ledger; open its budget first")
 
 
 def _names(attempt: AttemptId) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -16,36 +17,60 @@ from fluxbatch.errors import LedgerError
 BUSY_TIMEOUT_MS = 60_000
 
 
+_BUGS = (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError)
+"""What a database raises when it was asked for the wrong thing; all else of its errors come from the world."""
+
+
 class Store:
-    """The ledger's database. Transactions are exclusive for writers; readers see the last commit."""
+    """The ledger's database. Transactions are exclusive for writers; readers see the last commit.
+
+    `url` is where it lies, without a password. LedgerError when it cannot be opened, read or written.
+    """
 
     def __init__(self, url: str) -> None:
-        self.url = url
+        self.url = _shown(url)
         try:
-            if url.startswith("sqlite:///"):
-                Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
             self._engine = _open(url)
             self._check_schema()
-        except (sa.exc.SQLAlchemyError, OSError) as error:
-            raise LedgerError(f"the ledger {url} cannot be opened: {error}; check the path (--ledger)") from error
+        except (sa.exc.SQLAlchemyError, OSError, ImportError) as error:
+            reason = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+            raise LedgerError(
+                f"the ledger {self.url} cannot be opened: {reason}; "
+                "check --ledger, which is written like sqlite:////home/me/ledger.sqlite3"
+            ) from error
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """Read and write; durable when the block has ended, undone when it raises."""
-        with self._engine.begin() as connection:
+        with self._failures_named(), self._engine.begin() as connection:
             yield connection
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Read only; never waits for a writer."""
-        with self._engine.connect().execution_options(fluxbatch_reading=True) as connection:
+        with (
+            self._failures_named(),
+            self._engine.connect().execution_options(fluxbatch_reading=True) as connection,
+        ):
             yield connection
+
+    @contextmanager
+    def _failures_named(self) -> Iterator[None]:
+        try:
+            yield
+        except sa.exc.DBAPIError as error:
+            if isinstance(error, _BUGS):
+                raise
+            raise LedgerError(
+                f"the ledger {self.url} cannot be used: {error.orig}; look at the disk it lies on (and whether another "
+                "program holds it), then run the same command again"
+            ) from error
 
     def close(self) -> None:
         self._engine.dispose()
 
     def _check_schema(self) -> None:
-        with self.transaction() as tx:
+        with self._engine.begin() as tx:
             metadata.create_all(tx)
             version = tx.execute(sa.select(schema_version.c.version)).scalar()
             if version is None:
@@ -57,16 +82,26 @@ class Store:
                 )
 
 
+def _shown(url: str) -> str:
+    try:
+        return sa.make_url(url).render_as_string(hide_password=True)
+    except sa.exc.ArgumentError:
+        return "that was given"  # not an address, so a password in it could not be told
+
+
 def _open(url: str) -> Engine:
     engine = sa.create_engine(url)
     if engine.dialect.name != "sqlite":
         return engine
+    if engine.url.database:
+        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
 
     @sa.event.listens_for(engine, "connect")
     def _on_connect(connection: object, _record: object) -> None:
         # SQLAlchemy's events begin and end transactions; the driver must not begin its own (lazy) ones.
         connection.isolation_level = None  # type: ignore[attr-defined]
-        pragmas = ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_TIMEOUT_MS}")
+        # The timeout first: the switch to WAL waits for others as well, when a new ledger is opened by many at once.
+        pragmas = (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL")
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")  # type: ignore[attr-defined]
 
@@ -98,13 +133,13 @@ def recall(tx: Connection, account: str, model: str) -> Learned | None:
     """What an earlier run learned about the model on this account."""
     where = (learned.c.account == account) & (learned.c.model == model)
     row = tx.execute(sa.select(learned).where(where)).first()
-    return None if row is None else Learned(row.in_flight, row.rate_per_minute, row.latency_s)
+    return None if row is None else Learned(row.in_flight, row.is_goal, row.rate_per_minute, row.latency_s)
 
 
 def remember(tx: Connection, account: str, model: str, what: Learned) -> None:
     """Keep what this run learned, for the next."""
     where = (learned.c.account == account) & (learned.c.model == model)
-    values = {"in_flight": what.in_flight, "rate_per_minute": what.rate_per_minute, "latency_s": what.latency_s}
+    values = asdict(what)
     if tx.execute(sa.update(learned).where(where).values(**values)).rowcount == 0:
         tx.execute(sa.insert(learned).values(account=account, model=model, **values))
 

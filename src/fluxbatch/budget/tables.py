@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, Float, Index, Integer, MetaData, String, Table, text
+from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, text
 
 SCHEMA_VERSION = 1
 
@@ -88,6 +88,7 @@ learned = Table(
     Column("account", String, primary_key=True),
     Column("model", String, primary_key=True),
     Column("in_flight", Integer, nullable=False),
+    Column("is_goal", Boolean, nullable=False),
     Column("rate_per_minute", Float),
     Column("latency_s", Float),
 )

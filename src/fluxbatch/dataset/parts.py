@@ -20,7 +20,7 @@ from fluxbatch.models.money import ZERO, Money
 METADATA_KEY = b"fluxbatch"
 """Where a part's schema metadata tells the dataset that it belongs to."""
 
-_KEY_COLUMNS = ("key", "attempt", "usd", "neurons")
+_KEY_COLUMNS = ("key", "attempts", "usd", "neurons")
 _ROWS_KEYS = 10_000
 _ROWS_PICTURES = 32
 _BUFFER_BYTES = 1024 * 1024
@@ -42,7 +42,7 @@ def key_rows(path: Path) -> Iterator[tuple[str, int, Money]]:
     """Key, attempt and actual charge of each row. Damaged when the part cannot be read."""
     for batch in _batches(path, _KEY_COLUMNS, _ROWS_KEYS):
         yield from zip(
-            batch.column("key").to_pylist(), batch.column("attempt").to_pylist(), _charges(batch), strict=True
+            batch.column("key").to_pylist(), batch.column("attempts").to_pylist(), _charges(batch), strict=True
         )
 
 
@@ -52,7 +52,7 @@ def picture_rows(path: Path) -> Iterator[RowFacts]:
         pictures = batch.column("image").field("bytes")
         hashes = [hashlib.sha256(picture.as_buffer()).hexdigest() for picture in pictures]
         sound = [found == told for found, told in zip(hashes, batch.column("sha256").to_pylist(), strict=True)]
-        columns = (batch.column(name).to_pylist() for name in ("key", "attempt", "run_id"))
+        columns = (batch.column(name).to_pylist() for name in ("key", "attempts", "run_id"))
         for key, attempt, run_id, actual, right in zip(*columns, _charges(batch), sound, strict=True):
             yield RowFacts(key, attempt, actual, run_id, right)
 

@@ -27,14 +27,13 @@ HUGGING_FACE = json.dumps({"info": {"features": {"image": {"_type": "Image"}}}})
 class Delivery:
     """A picture that came back, with all that its row needs. `created_at` is in UTC, `latency_s` in seconds.
 
-    `attempt` is the number of the ledger's attempt that paid for it, `attempts` how often it was sent in all.
+    `attempt` is the number of the ledger's attempt that paid for it: so many sends it took in all.
     """
 
     request: ImageRequest
     content: bytes = field(repr=False)
     actual: Money
     attempt: int
-    attempts: int
     latency_s: float
     request_id: str | None
     created_at: datetime
@@ -81,8 +80,7 @@ MADE = (
     Column("neurons_expected", NEURONS, lambda d, p: d.request.quote.expected.neurons),
     Column("neurons", NEURONS, lambda d, p: d.actual.neurons),
     Column("usd", USD, lambda d, p: d.actual.usd),
-    Column("attempts", pa.int32(), lambda d, p: d.attempts),
-    Column("attempt", pa.int32(), lambda d, p: d.attempt),  # with the key, the name of the ledger's entry
+    Column("attempts", pa.int32(), lambda d, p: d.attempt),  # with the key, the name of the ledger's entry
     Column("latency_s", pa.float64(), lambda d, p: d.latency_s),
     Column("request_id", pa.string(), lambda d, p: d.request_id),
     Column("created_at", pa.timestamp("us", tz="UTC"), lambda d, p: d.created_at),

@@ -2,8 +2,8 @@
 
 A refusal comes back within a second or so, a picture after minutes. So a request that is out for longer than
 `PROOF_S`, or was answered with anything but "no room", proves that the platform had room for it, and growth follows
-proofs instead of rounds of pictures: doubling by rounds until the first refusal, then in steps of 5 %. One refusal cuts
-once: others of the same episode are the same news. What is in flight unrefused at that moment is what there was room
+proofs instead of rounds of pictures: doubling up to what is known to hold, then in steps of 5 %. One refusal cuts once:
+others of the same episode are the same news. What is in flight unrefused at that moment is what there was room
 for, so the cut goes there, within bounds.
 """
 
@@ -13,59 +13,75 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass, replace
 
+from fluxbatch.budget.entries import Learned
+
 PROOF_S = 1.5
 EPISODE_S = 15.0
 LATE_S = 30.0
 """How long a late signal (a time-out, rising latency) holds growth back."""
 FIRST_LIMIT = 16
 SATURATED = 0.8
-SATURATED_AT_START = 0.5
-"""Doubling outruns the sends that would prove it, so at the start half of the limit in flight is enough."""
+SATURATED_BELOW_GOAL = 0.5
+"""Doubling outruns the sends that would prove it, so half of the limit in flight is enough."""
 STEP = 0.05
 CUT_MIN = 0.8
-CUT_MIN_AT_START = 0.5
+CUT_MIN_BELOW_GOAL = 0.5
+GOAL_KEPT = 0.95
 
 
 @dataclass(frozen=True, slots=True)
 class Flight:
-    """The limit now, and what the rule has to remember. `most` is the user's `--max-in-flight`; the floor is 1."""
+    """The limit now, and what the rule has to remember. `most` is the user's `--max-in-flight`; the floor is 1.
+
+    `goal` is the level that is known to hold, or `most` while nothing is known: below it growth doubles by rounds,
+    above it it goes in steps. An outage lowers the limit far and the goal little, so the way back is short.
+    """
 
     limit: int
     most: int
-    slow_start: bool = True
+    goal: int
     proofs: int = 0
     cut_at_s: float = float("-inf")
     cut_from: int = 0
     held_until_s: float = float("-inf")
 
 
-def first_flight(most: int, learned: int | None) -> Flight:
-    """Where a run begins: at what an earlier run found, or low."""
-    return Flight(min(most, learned or FIRST_LIMIT), most, slow_start=learned is None)
+def first_flight(most: int, learned: Learned | None) -> Flight:
+    """Where a run begins: at what an earlier run found, or low. What was never refused is no goal yet."""
+    if learned is None:
+        return Flight(min(most, FIRST_LIMIT), most, goal=most)
+    limit = min(most, learned.in_flight)
+    return Flight(limit, most, goal=limit if learned.is_goal else most)
 
 
 def proved(flight: Flight, in_flight: int, now_s: float) -> Flight:
     """One more request had room. No growth unless the limit was what held us back, nor after a late signal or a cut."""
     held = now_s < flight.held_until_s or now_s - flight.cut_at_s < EPISODE_S
-    enough = (SATURATED_AT_START if flight.slow_start else SATURATED) * flight.limit
+    doubling = flight.limit < flight.goal
+    enough = (SATURATED_BELOW_GOAL if doubling else SATURATED) * flight.limit
     if held or in_flight < enough or flight.limit >= flight.most:
         return flight
-    if flight.slow_start:
+    if doubling:
         return replace(flight, limit=flight.limit + 1)
     if flight.proofs + 1 < flight.limit:
         return replace(flight, proofs=flight.proofs + 1)
-    step = max(1, int(STEP * flight.limit))
-    return replace(flight, limit=min(flight.most, flight.limit + step), proofs=0)
+    limit = min(flight.most, flight.limit + max(1, int(STEP * flight.limit)))
+    return replace(flight, limit=limit, goal=limit, proofs=0)
 
 
 def refused(flight: Flight, others_in_flight: int, now_s: float) -> Flight:
     """There was no room for one, while `others_in_flight` were out."""
     opens = now_s - flight.cut_at_s >= EPISODE_S
     start = flight.limit if opens else flight.cut_from
-    lowest = max(1, int((CUT_MIN_AT_START if flight.slow_start or not opens else CUT_MIN) * start))
-    limit = min(flight.limit - 1 if opens else flight.limit, max(lowest, others_in_flight))
-    cut_at_s, cut_from = (now_s, start) if opens else (flight.cut_at_s, flight.cut_from)
-    return replace(flight, limit=max(1, limit), slow_start=False, proofs=0, cut_at_s=cut_at_s, cut_from=cut_from)
+    falling = flight.limit < flight.goal
+    lowest = max(1, int((CUT_MIN_BELOW_GOAL if falling or not opens else CUT_MIN) * start))
+    limit = max(1, min(flight.limit - 1 if opens else flight.limit, max(lowest, others_in_flight)))
+    if opens:
+        known = flight.goal < flight.most or flight.limit == flight.most
+        goal = max(limit, int(GOAL_KEPT * flight.goal)) if falling and known else limit
+        return replace(flight, limit=limit, goal=goal, proofs=0, cut_at_s=now_s, cut_from=start)
+    goal = flight.goal if falling else limit
+    return replace(flight, limit=limit, goal=goal, proofs=0)
 
 
 def late(flight: Flight, now_s: float) -> Flight:

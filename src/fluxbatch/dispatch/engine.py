@@ -230,7 +230,7 @@ class Engine:
     async def _send(
         self, place: _Place, probe: bool, request: ImageRequest, images: Sequence[bytes]
     ) -> tuple[Flying, Reply | Broken]:
-        flying = self.lane.departed(probe, self.now())
+        flying = self.lane.departed(probe, self.now(), request.quote.expected.centineurons)
         place.flies = True
         self.tally.requests += 1
         self.tally.in_flight = self.lane.in_flight

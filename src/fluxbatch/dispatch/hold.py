@@ -14,6 +14,8 @@ from enum import Enum
 IN_A_ROW = 20
 LAST = 40
 UNREACHABLE_IN_A_ROW = 3
+RETRY_AFTER_MAX_S = 300.0
+"""The platform's word counts, within reason: a run does not sleep an hour because a header says so."""
 
 
 class Trouble(Enum):
@@ -61,10 +63,14 @@ class Pause:
 
 
 class Hold:
-    """The place where all sending waits while there is trouble."""
+    """The place where all sending waits while there is trouble.
+
+    Trouble that comes back before a single picture came is the same trouble: its patience runs on.
+    """
 
     def __init__(self, patience_s: float, give_up: Callable[[str], None]) -> None:
         self.pause: Pause | None = None
+        self._before: Pause | None = None
         self._patience_s = patience_s
         self._give_up = give_up
         self._line = asyncio.Lock()
@@ -87,30 +93,42 @@ class Hold:
 
     def begin(self, trouble: Trouble, detail: str = "", after_s: float | None = None) -> None:
         """Pause all sending. A hold that is on already stays as it is."""
-        if self.pause is None:
-            interval_s = max(trouble.first_s, after_s or 0.0)
-            self.pause = Pause(trouble, detail, _now(), interval_s, _now() + interval_s)
-            self._signal()
+        if self.pause is not None:
+            return
+        before = self._before
+        if before is not None and before.trouble is trouble:
+            self._lengthen(before, detail, after_s)
+        else:
+            since_s = _now() if before is None else before.since_s
+            self._wait(Pause(trouble, detail, since_s, trouble.first_s, 0.0), after_s)
 
     def passed(self) -> None:
         """The probe went through: sending goes on."""
-        self.pause = None
+        self._before, self.pause = self.pause, None
         self._probing = False
         self._signal()
+
+    def came(self) -> None:
+        """A picture came: whatever the trouble was, it is over."""
+        self._before = None
 
     def failed(self, detail: str = "", after_s: float | None = None) -> None:
         """The probe was turned away as well: wait longer, or give up when patience has run out."""
         self._probing = False
-        pause = self.pause
-        if pause is None:
-            return
+        if self.pause is not None:
+            self._lengthen(self.pause, detail, after_s)
+
+    def _lengthen(self, pause: Pause, detail: str, after_s: float | None) -> None:
+        trouble, detail = pause.trouble, detail or pause.detail
         if _now() - pause.since_s >= self._patience_s:
-            self._give_up(f"{pause.trouble.text} for {self._patience_s / 60:.0f} minutes ({detail or pause.detail})")
+            self._give_up(f"{trouble.text} for {self._patience_s / 60:g} minutes ({detail})")
             return
-        interval_s = max(min(pause.interval_s * pause.trouble.growth, pause.trouble.most_s), after_s or 0.0)
-        self.pause = replace(
-            pause, detail=detail or pause.detail, interval_s=interval_s, probe_at_s=_now() + interval_s
-        )
+        interval_s = min(pause.interval_s * trouble.growth, trouble.most_s)
+        self._wait(Pause(trouble, detail, pause.since_s, interval_s, 0.0), after_s)
+
+    def _wait(self, pause: Pause, after_s: float | None) -> None:
+        wait_s = max(pause.interval_s, min(after_s or 0.0, RETRY_AFTER_MAX_S))
+        self.pause = replace(pause, probe_at_s=_now() + wait_s)
         self._signal()
 
     def withdrawn(self) -> None:

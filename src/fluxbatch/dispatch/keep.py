@@ -45,7 +45,6 @@ class Keeper:
             content=outcome.content,
             actual=actual,
             attempt=attempt.number,
-            attempts=attempt.number,
             latency_s=reply.latency_s,
             request_id=outcome.request_id,
             created_at=at.astimezone(UTC),

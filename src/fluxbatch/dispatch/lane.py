@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 
 from fluxbatch.budget.entries import Learned
-from fluxbatch.cloudflare.outcome import Failed, Lost, NotSent, Outcome, Throttled
+from fluxbatch.cloudflare.outcome import Delivered, Failed, Lost, NotSent, Outcome, Throttled
 from fluxbatch.dispatch import adapt
 from fluxbatch.dispatch.adapt import Gate
 from fluxbatch.dispatch.hold import UNREACHABLE_IN_A_ROW, Hold, Record, Trouble, noted, trips
@@ -22,16 +22,21 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_CODES = frozenset({"3046", "3007", "3008"})
 PEAK_SPAN_S = 5.0
+PROVED_BY_TIME = frozenset({Trouble.RATE, Trouble.ROOM})
+"""Refusals are quick, so a probe that was not refused has passed. A dead network is silent, a failure comes late."""
 LATENCY_RISE = 1.5
 SMOOTHING = 0.1
+PRESSURE_DRIFT = 1.01
+"""A platform that has become slower for good is the new normal, in time."""
 
 
 @dataclass(slots=True)
 class Flying:
-    """A request on its way."""
+    """A request on its way. `work` is its expected price in centineurons, which its latency is measured against."""
 
     sent_at: float
     probe: bool
+    work: int
     timer: asyncio.TimerHandle | None = None
     proved: bool = False
 
@@ -48,9 +53,11 @@ class Lane:
         self._peaks = (0, 0)
         self._peak_since = float("-inf")
         self._latency_s: float | None = None
-        self._latency_low_s: float | None = None
+        self._pressure: float | None = None
+        self._pressure_low: float | None = None
         stop.tell(gate.close)
         stop.tell(hold.close)
+        stop.tell(pace.close)
 
     async def clear(self) -> tuple[bool, float | None] | None:
         """Wait for the hold and the pace: (is the probe, the turn), or None when the run is to end."""
@@ -66,10 +73,10 @@ class Lane:
             if probe or self.hold.pause is None:
                 return probe, turn
 
-    def departed(self, probe: bool, wall_s: float) -> Flying:
+    def departed(self, probe: bool, wall_s: float, work: int) -> Flying:
         """The request goes out now. If it is not turned away within a second or so, it was let in."""
         loop = asyncio.get_running_loop()
-        flying = Flying(wall_s, probe)
+        flying = Flying(wall_s, probe, work)
         flying.timer = loop.call_later(adapt.PROOF_S, self._prove, flying)
         self.in_flight += 1
         return flying
@@ -86,17 +93,22 @@ class Lane:
             case Failed() | Lost():
                 self._failed(flying, outcome)
             case _:
-                self._came(flying, latency_s)
+                if isinstance(outcome, Delivered):
+                    self.hold.came()
+                    self._note_latency(latency_s, flying.work)
+                self._came(flying)
 
     def learned(self) -> Learned:
         """What the next run should begin with."""
         per_second = self.pace.rate.per_second
-        return Learned(self.gate.flight.limit, None if per_second is None else per_second * 60.0, self._latency_s)
+        flight = self.gate.flight
+        found_goal = flight.goal < flight.most
+        in_flight = max(flight.limit, flight.goal) if found_goal else flight.limit
+        return Learned(in_flight, found_goal, None if per_second is None else per_second * 60.0, self._latency_s)
 
-    def _came(self, flying: Flying, latency_s: float) -> None:
+    def _came(self, flying: Flying) -> None:
         self._unreachable = 0
         self._record = noted(self._record, failed=False)
-        self._note_latency(latency_s)
         self._prove(flying)
         self._pass_if_probe(flying)
 
@@ -141,7 +153,7 @@ class Lane:
         flying.proved = True
         self.pace.accepted(flying.sent_at)
         self._follow(adapt.proved(self.gate.flight, self._peak(), _now()))
-        if self.hold.pause is not None and self.hold.pause.trouble is not Trouble.FAILURES:
+        if self.hold.pause is not None and self.hold.pause.trouble in PROVED_BY_TIME:
             self._pass_if_probe(flying)
 
     def _pass_if_probe(self, flying: Flying) -> None:
@@ -161,12 +173,12 @@ class Lane:
         self._peaks = (self._peaks[0], max(self._peaks[1], self.in_flight))
         return max(self._peaks)
 
-    def _note_latency(self, latency_s: float) -> None:
-        smooth = latency_s if self._latency_s is None else self._latency_s + SMOOTHING * (latency_s - self._latency_s)
-        self._latency_s = smooth
-        self._latency_low_s = min(smooth, self._latency_low_s or smooth)
-        if smooth > LATENCY_RISE * self._latency_low_s:
-            self._latency_low_s *= 1.001  # a platform that has become slower for good is the new normal, in time
+    def _note_latency(self, latency_s: float, work: int) -> None:
+        """Rising latency is a late signal; per unit of work, because a larger picture is not a slower platform."""
+        self._latency_s = _smooth(self._latency_s, latency_s)
+        pressure = self._pressure = _smooth(self._pressure, latency_s / max(1, work))
+        self._pressure_low = min(pressure, (self._pressure_low or pressure) * PRESSURE_DRIFT)
+        if pressure > LATENCY_RISE * self._pressure_low:
             self._follow(adapt.late(self.gate.flight, _now()))
 
     def _follow(self, flight: adapt.Flight) -> None:
@@ -181,3 +193,7 @@ class Lane:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _smooth(before: float | None, value: float) -> float:
+    return value if before is None else before + SMOOTHING * (value - before)

@@ -6,7 +6,7 @@ divided by N (`HEADROOM`). `aiolimiter` keeps the strict distance inside a proce
 cannot be crowded by the next.
 
 The limit may be unknown (`--rate 0`): then nothing is paced until the platform refuses with "too many"; what was
-accepted until then, and when it accepts again, tells the rate (`Rate`, pure).
+accepted until then, and when it accepts again, tells the rate (`rate.py`).
 """
 
 from __future__ import annotations
@@ -14,61 +14,23 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from aiolimiter import AsyncLimiter
 
 from fluxbatch.budget.journal import Journal
 from fluxbatch.budget.store import take_slots
+from fluxbatch.dispatch.rate import WINDOW_S, Rate, grown, measured
 
-WINDOW_S = 60.0
 HEADROOM = 0.015
+LATE_S = HEADROOM * WINDOW_S
+"""A moment missed by more than the headroom is given up: the next processes' requests are on their way by then."""
 LEASE_MAX = 16
+LEASE_S = 1.0
+"""A lease covers about a second, so that what a process that dies had taken costs the others no more than that."""
+LEASES_AHEAD = 64
+"""More leases than processes share an account: a grid that lies further ahead is a clock that has jumped back."""
 LEAD_S = 0.05
 """A turn is given this long before its moment, so that the reservation is on the disk when the moment comes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rate:
-    """What is believed about the allowed rate, in requests a second. None: nothing is known, nothing is paced."""
-
-    per_second: float | None
-    ceiling: float | None
-    """The user's or the published limit; growth ends there. None when it is not known."""
-    good: float | None = None
-    """The highest rate that went through a clean stretch."""
-    refused_at: float | None = None
-    """The rate that was refused last; growth near it is slow."""
-    stretch_s: float = 15.0
-    """How long a rate has to be clean before it grows: about the platform's window, as far as it is known."""
-    since_s: float = 0.0
-
-
-CUT = 0.9
-GROWTH = 1.05
-CREEP = 1.01
-
-
-def measured(rate: Rate, accepted: int, span_s: float, now_s: float) -> Rate:
-    """The platform said "too many" after `accepted` requests, and accepts again `span_s` after the first of them.
-
-    Unknown so far: that is the rate, and the span is its window. Known: back to what was good, or a tenth down.
-    """
-    if rate.per_second is None:
-        seen = max(accepted, 1) / span_s
-        return replace(rate, per_second=seen, stretch_s=min(max(span_s, 1.0), WINDOW_S), since_s=now_s)
-    good = rate.good if rate.good is not None and rate.good < rate.per_second else rate.per_second * CUT
-    return replace(rate, per_second=good, good=good * CUT, refused_at=rate.per_second, since_s=now_s)
-
-
-def grown(rate: Rate, now_s: float) -> Rate:
-    """The rate after a clean stretch: up by a step, in small ones near what was refused, never past the ceiling."""
-    current = rate.per_second
-    if current is None or now_s - rate.since_s < rate.stretch_s or current == rate.ceiling:
-        return rate
-    near = rate.refused_at is not None and current * GROWTH >= rate.refused_at
-    faster = current * (CREEP if near else GROWTH)
-    return replace(rate, per_second=min(faster, rate.ceiling or faster), good=current, since_s=now_s)
 
 
 class Pace:
@@ -90,26 +52,35 @@ class Pace:
         self._strict = _limiter(self.rate)
         self._log: deque[float] = deque(maxlen=4096)
         self._refused_at: float | None = None
+        self._over = asyncio.Event()
 
     async def turn(self) -> float | None:
-        """The wall-clock moment of this request's turn, given `LEAD_S` before it comes; None when not paced."""
+        """The wall-clock moment of this turn, given `LEAD_S` ahead; None when nothing is paced or all is over."""
         if self.rate.per_second is None:
             return None
         self._waiting += 1
         try:
             async with self._queue:
+                if self._over.is_set():
+                    return None
                 at = await self._next_slot()
-                await asyncio.sleep(max(0.0, at - LEAD_S - self._now()))
+                await self._sleep_until(at - LEAD_S)
                 return at
         finally:
             self._waiting -= 1
 
     async def depart(self, turn: float | None) -> None:
         """Wait for the moment itself; to be called last, right before the request goes out."""
+        while turn is not None and self._now() - turn > LATE_S:
+            turn = await self.turn()
         if turn is not None:
-            await asyncio.sleep(max(0.0, turn - self._now()))
+            await self._sleep_until(turn)
             if self._strict is not None:
                 await self._strict.acquire()
+
+    def close(self) -> None:
+        """The run is over: nobody waits for a turn any more."""
+        self._over.set()
 
     def accepted(self, sent_at: float) -> None:
         """A request that was sent then was not refused for being too many."""
@@ -131,25 +102,44 @@ class Pace:
         self._set(measured(self.rate, len(before), span_s, self._now()))
 
     def _set(self, rate: Rate) -> None:
-        if rate.per_second != self.rate.per_second:
-            self._slots.clear()
-            self._strict = _limiter(rate)
+        before = self.rate.per_second
         self.rate = rate
+        if rate.per_second != before:
+            self._strict = _limiter(rate)
+            if before is not None and rate.per_second is not None and rate.per_second < before:
+                self._slots.clear()
 
     async def _next_slot(self) -> float:
-        late = HEADROOM * WINDOW_S
-        while self._slots and self._slots[0] < self._now() - late:
+        while self._slots and not self._is_near(self._slots[0]):
             self._slots.popleft()  # a moment that has passed is given up, not caught up with
         if not self._slots:
             assert self.rate.per_second is not None
-            interval_us = round((1 + HEADROOM) * 1e6 / self.rate.per_second)
-            count = max(1, min(LEASE_MAX, self._waiting))
-            now_us, horizon_us = round(self._now() * 1e6), round(WINDOW_S * 1e6)
+            interval_s = (1 + HEADROOM) / self.rate.per_second
+            count = max(1, min(LEASE_MAX, self._waiting, int(LEASE_S / interval_s)))
+            interval_us, now_us, horizon_us = (round(1e6 * s) for s in (interval_s, self._now(), self._horizon_s()))
             first = await self._journal.do(
                 lambda tx: take_slots(tx, self._account, count, interval_us, now_us, horizon_us)
             )
             self._slots.extend((first + i * interval_us) / 1e6 for i in range(count))
         return self._slots.popleft()
+
+    def _is_near(self, at: float) -> bool:
+        """Neither missed nor, after a clock that jumped back, further ahead than the grid can lie."""
+        now = self._now()
+        return now - LATE_S <= at <= now + self._horizon_s() + LEASE_S
+
+    def _horizon_s(self) -> float:
+        assert self.rate.per_second is not None
+        return WINDOW_S + LEASES_AHEAD / self.rate.per_second
+
+    async def _sleep_until(self, at: float) -> None:
+        wait_s = min(at - self._now(), self._horizon_s())
+        if wait_s > 0:
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._over.wait()
+            except TimeoutError:
+                pass
 
 
 def _limiter(rate: Rate) -> AsyncLimiter | None:

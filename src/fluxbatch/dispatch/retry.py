@@ -10,10 +10,10 @@ from typing import TypeAlias
 
 from fluxbatch.budget.entries import End, History
 from fluxbatch.cloudflare.outcome import Failed, Fatal, Invalid, Lost, NotSent, Outcome, Refused, Throttled
+from fluxbatch.dispatch.hold import RETRY_AFTER_MAX_S
 
 BACKOFF_S = 1.0
 BACKOFF_MAX_S = 60.0
-RETRY_AFTER_MAX_S = 300.0
 TURNED_AWAY_MAX = 100
 """So often one picture may be turned away in a run: one that a firewall dislikes is turned away for ever."""
 

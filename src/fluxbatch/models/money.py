@@ -12,6 +12,7 @@ from decimal import ROUND_CEILING, Decimal, InvalidOperation
 
 NANO_USD_PER_CENTINEURON = 110
 NANO_PER_USD = 1_000_000_000
+USD_MAX = 1_000_000_000
 CENTINEURONS_PER_NEURON = 100
 CENTINEURONS_MAX = 10**15
 """No charge and no sum comes near ten trillion neurons; a number beyond it is garbage, not money."""
@@ -68,12 +69,12 @@ def parse_usd(text: str) -> int:
         amount = Decimal(text.strip().removeprefix("$").replace("_", ""))
     except InvalidOperation:
         raise ValueError(f"{text!r} is not an amount in US dollars; write it like 20 or 0.50") from None
-    nano = amount * NANO_PER_USD if amount.is_finite() else Decimal("NaN")
-    if not nano.is_finite() or nano < 0 or nano > 10**18:
+    if not amount.is_finite() or not 0 <= amount <= USD_MAX:
         raise ValueError(f"{text!r} is not an amount that can be spent; write it like 20 or 0.50")
-    if nano != nano.to_integral_value():
+    nano_usd = int(amount * NANO_PER_USD)
+    if decimal_usd(nano_usd) != amount:
         raise ValueError(f"{text!r} has more than nine decimals; a nano-dollar is the smallest amount there is")
-    return int(nano)
+    return nano_usd
 
 
 def decimal_usd(nano_usd: int) -> Decimal:

@@ -1,0 +1,51 @@
+"""What is believed about the allowed rate, and how belief follows what the platform says. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+WINDOW_S = 60.0
+"""The platform counts requests in windows of a minute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """What is believed about the allowed rate, in requests a second. None: nothing is known, nothing is paced."""
+
+    per_second: float | None
+    ceiling: float | None
+    """The user's or the published limit; growth ends there. None when it is not known."""
+    good: float | None = None
+    """The highest rate that went through a clean stretch."""
+    refused_at: float | None = None
+    """The rate that was refused last; growth near it is slow."""
+    stretch_s: float = 15.0
+    """How long a rate has to be clean before it grows: about the platform's window, as far as it is known."""
+    since_s: float = 0.0
+
+
+CUT = 0.9
+GROWTH = 1.05
+CREEP = 1.01
+
+
+def measured(rate: Rate, accepted: int, span_s: float, now_s: float) -> Rate:
+    """The platform said "too many" after `accepted` requests, and accepts again `span_s` after the first of them.
+
+    Unknown so far: that is the rate, and the span is its window. Known: back to what was good, or a tenth down.
+    """
+    if rate.per_second is None:
+        seen = max(accepted, 1) / span_s
+        return replace(rate, per_second=seen, stretch_s=min(max(span_s, 1.0), WINDOW_S), since_s=now_s)
+    good = rate.good if rate.good is not None and rate.good < rate.per_second else rate.per_second * CUT
+    return replace(rate, per_second=good, good=good * CUT, refused_at=rate.per_second, since_s=now_s)
+
+
+def grown(rate: Rate, now_s: float) -> Rate:
+    """The rate after a clean stretch: up by a step, in small ones near what was refused, never past the ceiling."""
+    current = rate.per_second
+    if current is None or now_s - rate.since_s < rate.stretch_s or current == rate.ceiling:
+        return rate
+    near = rate.refused_at is not None and current * GROWTH >= rate.refused_at
+    faster = current * (CREEP if near else GROWTH)
+    return replace(rate, per_second=min(faster, rate.ceiling or faster), good=current, since_s=now_s)
