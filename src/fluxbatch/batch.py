@@ -99,7 +99,7 @@ class Batch:
         """Seal what no shard has taken, write down the failures, and sum up."""
         await self._seal(list(self._unsealed.values()))
         if self.stop.error is None:
-            await self.offload(self.failures.close)
+            self._disk(self.failures.close)
         self.summary = self._summary()
         await self._write_down(self.summary)
         report = to_markdown(self.summary, self.prepared.job.manifest.name).encode()
@@ -186,6 +186,7 @@ class Batch:
             self.stop,
             expected=prepared.plan.expected,
             left_expected=prepared.plan.expected - self._reached,
+            spare=prepared.plan.spare,
             rejected=prepared.plan.rejected_rows,
             seconds=time.monotonic() - self.started_s,
             dataset=prepared.dataset.folder,

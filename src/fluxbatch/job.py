@@ -68,7 +68,7 @@ def credentials_of(settings: Settings) -> Credentials:
     missing = []
     if not settings.account_id:
         missing.append("CLOUDFLARE_ACCOUNT_ID (32 hex digits, in the dashboard's address)")
-    if settings.api_token is None:
+    if settings.api_token is None or not settings.api_token.get_secret_value():
         missing.append("CLOUDFLARE_API_TOKEN (a token with the permission Workers AI: Read)")
     if missing:
         raise UsageError(

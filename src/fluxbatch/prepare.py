@@ -22,7 +22,7 @@ from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.spool import Spool
 from fluxbatch.dispatch.retry import is_due
 from fluxbatch.errors import ManifestError
-from fluxbatch.job import Job
+from fluxbatch.job import Job, credentials_of
 from fluxbatch.manifest.reader import Manifest, Rejected
 from fluxbatch.manifest.rejected import RejectedWriter
 from fluxbatch.manifest.request import ImageRequest
@@ -50,6 +50,8 @@ def prepared(job: Job) -> Iterator[Prepared]:
 
     ManifestError carries every complaint; DatasetError and LedgerError say what to do.
     """
+    if not job.simulate:
+        credentials_of(job.settings)  # said now, before a dataset is made for a run that cannot begin
     manifest = job.open_manifest()
     is_new = not Dataset.exists(job.out)
     # A manifest that is refused leaves no folder behind, so a new dataset is planned before it is made.

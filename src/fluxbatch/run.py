@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +27,7 @@ from fluxbatch.budget.journal import Journal, ThreadJournal
 from fluxbatch.cloudflare.client import Client
 from fluxbatch.cloudflare.outcome import Fatal
 from fluxbatch.dataset.failures import FailureWriter
+from fluxbatch.dataset.image import warm
 from fluxbatch.dispatch.adapt import Gate, first_flight
 from fluxbatch.dispatch.engine import Engine, Sender
 from fluxbatch.dispatch.hold import Hold
@@ -35,7 +37,6 @@ from fluxbatch.dispatch.pace import Pace
 from fluxbatch.dispatch.retry import Quota
 from fluxbatch.dispatch.stop import Stop, StoppedBy
 from fluxbatch.dispatch.tally import Tally
-from fluxbatch.errors import AccountError, LedgerError, StorageError
 from fluxbatch.job import Job, credentials_of
 from fluxbatch.prepare import Prepared, now_us
 
@@ -43,18 +44,18 @@ log = logging.getLogger(__name__)
 
 WORKERS = min(8, (os.cpu_count() or 2) + 2)
 SPARE_CONNECTIONS = 8
+SWITCH_S = 0.0005
 
 
 async def drive(batch: Batch, work: Callable[[Shard], Awaitable[object]]) -> None:
     """Run each shard's work; the next shard begins when the one before has nothing left to start."""
     async with asyncio.TaskGroup() as group:
         async for shard in batch.shards():
-            task = group.create_task(_awaited(work(shard)))
+            # Once the run is over nothing is sent: what is left is only counted, which is no work to be watched.
+            task = group.create_task(_awaited((batch.work if batch.stop.is_set else work)(shard)))
             started = asyncio.ensure_future(shard.all_out.wait())
             await asyncio.wait((task, started), return_when=asyncio.FIRST_COMPLETED)
             started.cancel()
-            if batch.stop.is_set:
-                break
 
 
 async def _awaited(work: Awaitable[object]) -> None:
@@ -65,8 +66,7 @@ async def _awaited(work: Awaitable[object]) -> None:
 async def open_batch(ready: Prepared) -> AsyncIterator[Batch]:
     """The parts of a run, put together; at the end of the block the batch is closed and summed up.
 
-    AccountError when Cloudflare would not serve it. A block that is cancelled is not closed: what was in flight is
-    found by the next start. An error of ours is raised at the end, after all that could be kept is kept.
+    A block that is cancelled is not closed: what was in flight is found by the next start.
     """
     async with AsyncExitStack() as stack:
         settings = ready.job.settings
@@ -76,22 +76,33 @@ async def open_batch(ready: Prepared) -> AsyncIterator[Batch]:
             deadline_s=settings.deadline,
         )
         await stack.enter_async_context(client)
-        if ready.plan.due:
-            await _preflight(client, ready.job)
+        stack.enter_context(_responsive())
         journal = ThreadJournal(ready.store)
         stack.callback(journal.close)
         executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="fluxbatch")
         stack.callback(executor.shutdown, wait=True, cancel_futures=True)
         failures = FailureWriter(ready.dataset.folder / "failures.parquet", ready.dataset.own_schema)
         stack.callback(failures.discard)
+        if ready.plan.due:
+            await asyncio.get_running_loop().run_in_executor(executor, warm)
         engine = _engine(ready, client, journal, executor)
         await journal.do(lambda tx: side.open_run(tx, ready.run, ready.dataset.id, str(ready.job.manifest), now_us()))
         batch = Batch(ready, journal, engine, executor, failures, time.monotonic())
+        if ready.plan.due:
+            await _preflight(client, ready.job, batch.stop)
         yield batch
         await batch.close()
-    error = batch.stop.error
-    if error is not None and not isinstance(error, StorageError | LedgerError):
-        raise error
+
+
+@contextlib.contextmanager
+def _responsive() -> Iterator[None]:
+    """The event loop must not wait 5 ms for its turn whenever a worker thread is busy with a picture's bookkeeping."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 def _engine(ready: Prepared, sender: Sender, journal: Journal, executor: ThreadPoolExecutor) -> Engine:
@@ -123,18 +134,18 @@ def _lane(ready: Prepared, journal: Journal, stop: Stop) -> Lane:
         learned = side.recall(tx, job.account, job.defaults().model.id)
     rate = None if learned is None else learned.rate_per_minute
     return Lane(
-        Gate(first_flight(settings.max_in_flight, learned)),
+        Gate(first_flight(settings.max_in_flight, learned, paced=settings.rate > 0)),
         Pace(journal, job.account, settings.rate or None, rate, time.time),
         Hold(settings.patience * 60.0, lambda reason: stop.request(StoppedBy.PLATFORM, reason)),
         stop,
     )
 
 
-async def _preflight(client: Client, job: Job) -> None:
+async def _preflight(client: Client, job: Job, stop: Stop) -> None:
     found = await client.preflight(job.defaults().model)
     if isinstance(found, Fatal):
-        raise AccountError(f"{found.message}; {found.remedy}")
-    if found is not None:
+        stop.request(StoppedBy.ACCOUNT, f"{found.message}; {found.remedy}")
+    elif found is not None:
         log.warning("the free pre-flight brought no answer (%s); going on", found.message)
 
 

@@ -28,7 +28,12 @@ class Settings(BaseSettings):
     """What a run needs to know besides the manifest, the dataset and the budget."""
 
     model_config = SettingsConfigDict(
-        env_prefix="FLUXBATCH_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
+        env_prefix="FLUXBATCH_",
+        env_file=".env",
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        populate_by_name=True,
     )
 
     account_id: str | None = Field(None, validation_alias="CLOUDFLARE_ACCOUNT_ID")

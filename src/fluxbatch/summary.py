@@ -35,6 +35,8 @@ class Summary:
     budget_nano_usd: int
     expected: Money
     left_expected: Money
+    spare: Money
+    """What the dearest picture can cost more than expected: so much has to be free when the last one is reserved."""
     spent: Money
     unknown_charges: Money
     spent_in_run: Money
@@ -46,6 +48,13 @@ class Summary:
     reason: str | None
     codes: dict[str, int]
     dataset: Path
+
+    @property
+    def enough_nano_usd(self) -> int:
+        """The budget with which the rest can be made, if charges are as expected: to the next cent."""
+        cent = 10_000_000
+        gone = self.spent + self.unknown_charges
+        return -(-(gone + self.left_expected + self.spare).nano_usd // cent) * cent
 
     @property
     def exit_code(self) -> int:
@@ -97,6 +106,7 @@ def summarise(
     *,
     expected: Money,
     left_expected: Money,
+    spare: Money,
     rejected: int,
     seconds: float,
     dataset: Path,
@@ -116,6 +126,7 @@ def summarise(
         budget_nano_usd=balance.cap_nano_usd,
         expected=expected,
         left_expected=left_expected,
+        spare=spare,
         spent=balance.spent,
         unknown_charges=balance.unknown + balance.reserved,
         spent_in_run=balance.spent - spent_before,

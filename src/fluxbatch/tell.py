@@ -29,8 +29,7 @@ SHAPES_SHOWN = 20
 def usd(money: Money | int) -> str:
     """Dollars for people: four decimals, and all of them where that would hide something."""
     nano = money if isinstance(money, int) else money.nano_usd
-    short = f"${decimal_usd(nano):,.4f}"
-    return short if nano % 100_000 == 0 else f"${decimal_usd(nano):,.6f}"
+    return f"${decimal_usd(nano):,.4f}" if nano % 100_000 == 0 else f"${exact(decimal_usd(nano))}"
 
 
 def neurons(money: Money) -> str:
@@ -163,7 +162,7 @@ def closing_lines(summary: Summary, command: str) -> list[str]:
     if s.stopped_by is StoppedBy.BUDGET:
         lines.append(
             f"Stopped: the budget is used up. {s.left:,} pictures are left; they should cost {usd(s.left_expected)}. "
-            f"To go on: the same command with --budget {_enough(s)} or more."
+            f"To go on: the same command with --budget {decimal_usd(s.enough_nano_usd):.2f} or more."
         )
     elif s.stopped_by is not None:
         lines.append(f"Stopped: {shown(s.reason, 600)}. {s.left:,} pictures are left. To go on: {command}")
@@ -173,12 +172,6 @@ def closing_lines(summary: Summary, command: str) -> list[str]:
             "(--resend-failed N, --resend-lost N, --resend-refused)."
         )
     return lines
-
-
-def _enough(summary: Summary) -> str:
-    needed = summary.spent.nano_usd + summary.unknown_charges.nano_usd + summary.left_expected.nano_usd
-    cents = -(-needed // 10_000_000) + 5  # a little more: the last picture is reserved at its bound
-    return f"{cents / 100:.2f}"
 
 
 def show_status(

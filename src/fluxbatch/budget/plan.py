@@ -95,6 +95,12 @@ class Plan:
         return sum((quote(*shape).expected * count for shape, count in self.shapes.items()), ZERO)
 
     @property
+    def spare(self) -> Money:
+        """The most that one due picture can cost more than expected."""
+        prices = [quote(*shape) for shape in self.shapes]
+        return max((price.bound - price.expected for price in prices), key=lambda extra: extra.nano_usd, default=ZERO)
+
+    @property
     def bound(self) -> Money:
         """What the due pictures can cost at most, each bought once."""
         return sum((quote(*shape).bound * count for shape, count in self.shapes.items()), ZERO)

@@ -16,7 +16,6 @@ from fluxbatch.errors import LedgerError
 
 BUSY_TIMEOUT_MS = 60_000
 
-
 _BUGS = (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError)
 """What a database raises when it was asked for the wrong thing; all else of its errors come from the world."""
 

@@ -67,6 +67,11 @@ def expected_size(width: int, height: int) -> tuple[int, int]:
     return width - width % SIDE_MULTIPLE, height - height % SIDE_MULTIPLE
 
 
+def warm() -> None:
+    """Load what `inspect` needs: imagehash pulls scipy, half a second that a first picture should not wait for."""
+    _phash(Image.new("L", (32, 32)))
+
+
 def inspect(content: bytes, width: int, height: int) -> Picture:
     """Look at the bytes of a picture for which `width` x `height` was asked. Bad bytes are a result, not an error.
 

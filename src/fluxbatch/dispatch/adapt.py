@@ -19,7 +19,9 @@ PROOF_S = 1.5
 EPISODE_S = 15.0
 LATE_S = 30.0
 """How long a late signal (a time-out, rising latency) holds growth back."""
-FIRST_LIMIT = 16
+FIRST_LIMIT_PACED = 32
+FIRST_LIMIT = 8
+"""With a known rate the pace spreads the first requests over seconds; without one they leave at once."""
 SATURATED = 0.8
 SATURATED_BELOW_GOAL = 0.5
 """Doubling outruns the sends that would prove it, so half of the limit in flight is enough."""
@@ -46,10 +48,10 @@ class Flight:
     held_until_s: float = float("-inf")
 
 
-def first_flight(most: int, learned: Learned | None) -> Flight:
+def first_flight(most: int, learned: Learned | None, paced: bool) -> Flight:
     """Where a run begins: at what an earlier run found, or low. What was never refused is no goal yet."""
     if learned is None:
-        return Flight(min(most, FIRST_LIMIT), most, goal=most)
+        return Flight(min(most, FIRST_LIMIT_PACED if paced else FIRST_LIMIT), most, goal=most)
     limit = min(most, learned.in_flight)
     return Flight(limit, most, goal=limit if learned.is_goal else most)
 
@@ -76,12 +78,11 @@ def refused(flight: Flight, others_in_flight: int, now_s: float) -> Flight:
     falling = flight.limit < flight.goal
     lowest = max(1, int((CUT_MIN_BELOW_GOAL if falling or not opens else CUT_MIN) * start))
     limit = max(1, min(flight.limit - 1 if opens else flight.limit, max(lowest, others_in_flight)))
-    if opens:
-        known = flight.goal < flight.most or flight.limit == flight.most
-        goal = max(limit, int(GOAL_KEPT * flight.goal)) if falling and known else limit
-        return replace(flight, limit=limit, goal=goal, proofs=0, cut_at_s=now_s, cut_from=start)
-    goal = flight.goal if falling else limit
-    return replace(flight, limit=limit, goal=goal, proofs=0)
+    if not opens:
+        return replace(flight, limit=limit, proofs=0)
+    known = flight.goal < flight.most or flight.limit == flight.most
+    goal = max(limit, int((GOAL_KEPT if falling else CUT_MIN) * flight.goal)) if known else limit
+    return replace(flight, limit=limit, goal=goal, proofs=0, cut_at_s=now_s, cut_from=start)
 
 
 def late(flight: Flight, now_s: float) -> Flight:

@@ -121,7 +121,7 @@ class Lane:
         self._follow(adapt.refused(self.gate.flight, self.in_flight, _now()))
         if self.gate.flight.limit < before:
             log.info("no room for %d in flight (%s): now %d", before, outcome.code, self.gate.flight.limit)
-        if flying.probe or (before == 1 and self.in_flight == 0):
+        if flying.probe or self.in_flight == 0:  # not even one had room
             self._trouble(flying, Trouble.ROOM, outcome.message, outcome.retry_after_s)
 
     def _unreached(self, flying: Flying, outcome: NotSent) -> None:
@@ -159,8 +159,9 @@ class Lane:
     def _pass_if_probe(self, flying: Flying) -> None:
         if flying.probe:
             flying.probe = False
-            self._record = Record()
             self._unreachable = 0
+            if self.hold.pause is not None and self.hold.pause.trouble is Trouble.FAILURES:
+                self._record = Record()
             if self.hold.pause is not None and self.hold.pause.trouble is not Trouble.RATE:
                 log.info("the probe went through: sending goes on")
             self.hold.passed()

@@ -14,8 +14,9 @@ from fluxbatch.dispatch.hold import RETRY_AFTER_MAX_S
 
 BACKOFF_S = 1.0
 BACKOFF_MAX_S = 60.0
-TURNED_AWAY_MAX = 100
-"""So often one picture may be turned away in a run: one that a firewall dislikes is turned away for ever."""
+KNOWN_THROTTLES = frozenset({"3021", "3040", "4002"})
+STRANGE_MAX = 5
+"""So often one picture is sent again after a refusal that the contract does not know: a firewall dislikes its text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,7 @@ def next_step(
     a storm. What may have been billed needs the policy's leave and the quota's.
     """
     match outcome:
-        case Throttled() if tries >= TURNED_AWAY_MAX:
+        case Throttled() if outcome.code not in KNOWN_THROTTLES and tries >= STRANGE_MAX:
             return Finish(End.FAILED)
         case Throttled(reason="rate"):
             return Again(_after(outcome.retry_after_s, 0.0))
