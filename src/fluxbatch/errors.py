@@ -5,7 +5,6 @@
     │   ├── ManifestError           complaints about rows; carries them
     │   └── DatasetError            the folder given as dataset cannot be used as one
     │       └── DatasetInUse        a run that is alive holds it
-    ├── AccountError                Cloudflare will not serve this account, token or model
     ├── StorageError                the disk did not keep what it was given; never retried
     └── LedgerError                 the ledger did not keep what it was given
         └── AlreadyResolved         an attempt was to be resolved a second time; names the first resolution
@@ -40,10 +39,6 @@ class DatasetError(UsageError):
 
 class DatasetInUse(DatasetError):
     """A run that is alive holds the dataset."""
-
-
-class AccountError(FluxbatchError):
-    """Cloudflare will not serve this account, token or model until something is changed there."""
 
 
 class StorageError(FluxbatchError):

@@ -54,6 +54,8 @@ def prepared(job: Job) -> Iterator[Prepared]:
         credentials_of(job.settings)  # said now, before a dataset is made for a run that cannot begin
     manifest = job.open_manifest()
     is_new = not Dataset.exists(job.out)
+    if manifest.complaints:
+        sound(_plan_of_new(job, manifest), job, manifest)
     # A manifest that is refused leaves no folder behind, so a new dataset is planned before it is made.
     plan = sound(_plan_of_new(job, manifest), job, manifest) if is_new and not job.settings.skip_invalid else None
     with ExitStack() as stack:
@@ -78,7 +80,8 @@ def look_ahead(job: Job) -> Plan:
     with contextlib.closing(job.open_store()) as store:
         dataset = open_dataset(job.out, manifest.own_schema, job.is_simulated)
         with store.transaction() as tx:
-            ledger.open_budget(tx, dataset.id, job.account, str(job.out.resolve()), None)
+            if ledger.balance(tx, dataset.id) is None:
+                ledger.open_budget(tx, dataset.id, job.account, str(job.out.resolve()), None)
         book_parts(store, dataset, now_us())
         with store.reading() as tx:
             balance = ledger.balance(tx, dataset.id)

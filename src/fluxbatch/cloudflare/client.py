@@ -70,6 +70,8 @@ class Credentials:
         parts = urlsplit(self.base_url)
         if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
             raise UsageError(f"CLOUDFLARE_BASE_URL {plain(redact(self.base_url), 100)!r} is no http(s) address")
+        if parts.username is not None or parts.password is not None:
+            raise UsageError("CLOUDFLARE_BASE_URL has a user or a password in it; the token is all that is sent")
 
 
 @dataclass(slots=True)

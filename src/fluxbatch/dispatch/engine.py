@@ -231,7 +231,7 @@ class Engine:
         self, place: _Place, probe: bool, request: ImageRequest, images: Sequence[bytes]
     ) -> tuple[Flying, Reply | Broken]:
         flying = self.lane.departed(probe, self.now(), request.quote.expected.centineurons)
-        place.flies = True
+        place.flying = flying
         self.tally.requests += 1
         self.tally.in_flight = self.lane.in_flight
         self.tally.peak_in_flight = max(self.tally.peak_in_flight, self.lane.in_flight)
@@ -293,14 +293,14 @@ class _Place:
 
     def __init__(self, lane: Lane) -> None:
         self._lane = lane
-        self.flies = False
+        self.flying: Flying | None = None
 
     async def __aenter__(self) -> _Place:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self.flies:
-            self._lane.landed()
+        if self.flying is not None:
+            self._lane.landed(self.flying)
         self._lane.gate.leave()
 
 

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_CODES = frozenset({"3046", "3007", "3008"})
 PEAK_SPAN_S = 5.0
+FULL_IN_A_ROW = 3
+"""So many refusals in a row while nothing older was out: the platform has no room at all."""
 PROVED_BY_TIME = frozenset({Trouble.RATE, Trouble.ROOM})
 """Refusals are quick, so a probe that was not refused has passed. A dead network is silent, a failure comes late."""
 LATENCY_RISE = 1.5
@@ -30,7 +32,7 @@ PRESSURE_DRIFT = 1.01
 """A platform that has become slower for good is the new normal, in time."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Flying:
     """A request on its way. `work` is its expected price in centineurons, which its latency is measured against."""
 
@@ -46,7 +48,8 @@ class Lane:
 
     def __init__(self, gate: Gate, pace: Pace, hold: Hold, stop: Stop) -> None:
         self.gate, self.pace, self.hold = gate, pace, hold
-        self.in_flight = 0
+        self._out: dict[Flying, None] = {}
+        self._full_in_a_row = 0
         self._stop = stop
         self._record = Record()
         self._unreachable = 0
@@ -58,6 +61,11 @@ class Lane:
         stop.tell(gate.close)
         stop.tell(hold.close)
         stop.tell(pace.close)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests that are out now."""
+        return len(self._out)
 
     async def clear(self) -> tuple[bool, float | None] | None:
         """Wait for the hold and the pace: (is the probe, the turn), or None when the run is to end."""
@@ -78,7 +86,7 @@ class Lane:
         loop = asyncio.get_running_loop()
         flying = Flying(wall_s, probe, work)
         flying.timer = loop.call_later(adapt.PROOF_S, self._prove, flying)
-        self.in_flight += 1
+        self._out[flying] = None
         return flying
 
     def answered(self, flying: Flying, outcome: Outcome, latency_s: float) -> None:
@@ -121,8 +129,14 @@ class Lane:
         self._follow(adapt.refused(self.gate.flight, self.in_flight, _now()))
         if self.gate.flight.limit < before:
             log.info("no room for %d in flight (%s): now %d", before, outcome.code, self.gate.flight.limit)
-        if flying.probe or self.in_flight == 0:  # not even one had room
+        self._full_in_a_row = 0 if self._older_is_out(flying) else self._full_in_a_row + 1
+        if flying.probe or self._full_in_a_row >= FULL_IN_A_ROW:
             self._trouble(flying, Trouble.ROOM, outcome.message, outcome.retry_after_s)
+
+    def _older_is_out(self, flying: Flying) -> bool:
+        """Whether a request that left before this one was let in and is still out: then there is some room."""
+        oldest = next(iter(self._out), None)
+        return oldest is not None and oldest.sent_at < flying.sent_at
 
     def _unreached(self, flying: Flying, outcome: NotSent) -> None:
         self._unreachable += 1
@@ -151,6 +165,7 @@ class Lane:
         if flying.proved:
             return
         flying.proved = True
+        self._full_in_a_row = 0
         self.pace.accepted(flying.sent_at)
         self._follow(adapt.proved(self.gate.flight, self._peak(), _now()))
         if self.hold.pause is not None and self.hold.pause.trouble in PROVED_BY_TIME:
@@ -186,10 +201,10 @@ class Lane:
         if flight is not self.gate.flight:
             self.gate.follow(flight)
 
-    def landed(self) -> None:
+    def landed(self, flying: Flying) -> None:
         """The answer is in, or never will be: one fewer is out."""
         self._peak()
-        self.in_flight -= 1
+        self._out.pop(flying, None)
 
 
 def _now() -> float:

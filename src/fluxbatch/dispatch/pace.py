@@ -24,11 +24,12 @@ from fluxbatch.dispatch.rate import WINDOW_S, Rate, grown, measured
 HEADROOM = 0.015
 LATE_S = HEADROOM * WINDOW_S
 """A moment missed by more than the headroom is given up: the next processes' requests are on their way by then."""
-LEASE_MAX = 16
 LEASE_S = 1.0
 """A lease covers about a second, so that what a process that dies had taken costs the others no more than that."""
 LEASES_AHEAD = 64
 """More leases than processes share an account: a grid that lies further ahead is a clock that has jumped back."""
+TIMER_S = 0.002
+"""A timer is no finer than this: above 500 requests a second the strict distance is kept between pairs, threes, …"""
 LEAD_S = 0.05
 """A turn is given this long before its moment, so that the reservation is on the disk when the moment comes."""
 
@@ -115,7 +116,7 @@ class Pace:
         if not self._slots:
             assert self.rate.per_second is not None
             interval_s = (1 + HEADROOM) / self.rate.per_second
-            count = max(1, min(LEASE_MAX, self._waiting, int(LEASE_S / interval_s)))
+            count = max(1, min(self._waiting, int(LEASE_S / interval_s)))
             interval_us, now_us, horizon_us = (round(1e6 * s) for s in (interval_s, self._now(), self._horizon_s()))
             first = await self._journal.do(
                 lambda tx: take_slots(tx, self._account, count, interval_us, now_us, horizon_us)
@@ -143,4 +144,7 @@ class Pace:
 
 
 def _limiter(rate: Rate) -> AsyncLimiter | None:
-    return None if rate.per_second is None else AsyncLimiter(1, 1 / rate.per_second)
+    if rate.per_second is None:
+        return None
+    burst = max(1, int(rate.per_second * TIMER_S))
+    return AsyncLimiter(burst, burst / rate.per_second)

@@ -43,6 +43,8 @@ class RejectedWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if error is None:
             self.close()
+        else:
+            self._writer.close()  # while the sink is open: the writer would do it when it is collected, and fail
 
     def add(self, rejected: Rejected) -> None:
         """Keep one rejected row; it reaches the sink with a group of others."""
