@@ -23,10 +23,11 @@ from fluxbatch.cloudflare.client import Client
 from fluxbatch.cloudflare.outcome import Fatal
 from fluxbatch.dataset import files
 from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dataset.spool import Spooled, scan
 from fluxbatch.dataset.verify import Finding, verify_dataset
-from fluxbatch.errors import FluxbatchError
+from fluxbatch.errors import FluxbatchError, StorageError
 from fluxbatch.job import credentials_of, defaults_of
-from fluxbatch.models.money import decimal_usd, exact
+from fluxbatch.models.money import Money, decimal_usd, exact
 from fluxbatch.settings import Settings
 
 DISK_FREE_MIN = 2_000_000_000
@@ -40,13 +41,15 @@ def show_status_of(folder: Path, settings: Settings, console: Console, *, as_jso
         balance = ledger.balance(tx, dataset.id)
         unknown = ledger.open_attempts(tx, dataset.id)
         runs = side.last_runs(tx, dataset.id, 1)
+    spooled = _spooled(dataset)
+    unknown = [one for one in unknown if (one.key, one.number) not in spooled]  # the next start books those
     told: dict[str, Any] = {
         "dataset": str(folder),
         "id": dataset.id,
         "simulated": dataset.simulated,
         "pictures": sum(part.rows for part in dataset.parts),
         "parts": len(dataset.parts),
-        "in_spool": sum(1 for _ in dataset.spool().entries()),
+        "in_spool": len(spooled),
         "not_known": len(unknown),
         "last_run": f"{runs[0].run} stopped by {runs[0].stopped_by or 'nothing'}" if runs else None,
     }
@@ -87,15 +90,15 @@ def verify_against_ledger(folder: Path, settings: Settings, console: Console, *,
 
 
 def _disagreements(store: Store, dataset: Dataset) -> Iterator[Finding]:
-    held = {(key, number): actual for part in dataset.parts for key, number, actual in dataset.keys(part)}
-    spooled = {(entry.key, entry.attempt) for entry in dataset.spool().entries()}
+    held, unread = _held(dataset)
+    spooled = _spooled(dataset)
     with store.reading() as tx:
         if ledger.audit(tx, dataset.id) != ledger.balance(tx, dataset.id):
             yield Finding(store.url, "the attempts do not add up to the balance", "bring back a copy of the ledger")
         for key, number, actual in ledger.made_keys(tx, dataset.id):
             found = held.pop((key, number), None)
             place = f"attempt {number} of {key}"
-            if found is None and (key, number) not in spooled:
+            if found is None and (key, number) not in spooled and not unread:
                 yield Finding(
                     place, "is booked, and its picture is in no part and not in the spool", "look in quarantine/"
                 )
@@ -103,6 +106,23 @@ def _disagreements(store: Store, dataset: Dataset) -> Iterator[Finding]:
                 yield Finding(place, f"cost {actual.usd} in the ledger and {found.usd} in its part", "trust the ledger")
     for key, number in held:
         yield Finding(f"attempt {number} of {key}", "is in a part and not in the ledger", "the next run books it")
+
+
+def _held(dataset: Dataset) -> tuple[dict[tuple[str, int], Money], bool]:
+    """Key, attempt and charge of every picture in the parts, and whether a part could not be read."""
+    held: dict[tuple[str, int], Money] = {}
+    unread = False
+    for part in dataset.parts:
+        try:
+            held.update({(key, number): actual for key, number, actual in dataset.keys(part)})
+        except StorageError:
+            unread = True
+    return held, unread
+
+
+def _spooled(dataset: Dataset) -> set[tuple[str, int]]:
+    found = (entry for entry in scan(dataset.spool_folder) if isinstance(entry, Spooled))
+    return {(entry.key, entry.attempt) for entry in found}
 
 
 @dataclass(frozen=True, slots=True)

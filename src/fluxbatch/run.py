@@ -125,6 +125,7 @@ def _engine(ready: Prepared, sender: Sender, journal: Journal, executor: ThreadP
         quota=Quota(plan.due),
         policy=job.policy(),
         now=time.time,
+        exposed=asyncio.Semaphore(job.settings.max_in_flight),
     )
 
 

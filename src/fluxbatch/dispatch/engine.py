@@ -49,9 +49,6 @@ from fluxbatch.models.money import ZERO, Money
 
 log = logging.getLogger(__name__)
 
-BACKLOG_MAX = 128
-"""Answers that wait to be decoded, spooled and booked; beyond it places stay taken: a slow disk stops the sending."""
-
 
 class Sender(Protocol):
     """What sends one request, once."""
@@ -119,8 +116,10 @@ class Engine:
     quota: Quota
     policy: RetryPolicy
     now: Callable[[], float]
+    exposed: asyncio.Semaphore
+    """As many as may be in flight: held from the reservation until the picture is on the disk. It bounds what a crash
+    can lose, and stops the sending when the disk is slow."""
     chance: random.Random = field(default_factory=random.Random)
-    _backlog: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(BACKLOG_MAX))
     _tight: asyncio.Lock = field(default_factory=asyncio.Lock)
     _settled: asyncio.Event = field(default_factory=asyncio.Event)
     _unsettled: int = 0
@@ -168,25 +167,31 @@ class Engine:
     async def _attempt(self, course: _Course) -> Answer | None:
         """One attempt, from a place in flight that is held on entry to the entry in the books. None: not sent."""
         request = course.request
-        async with _Place(self.lane) as place:
-            images = await self._images(request)
-            cleared = await self.lane.clear()
-            if cleared is None:
-                return None
-            probe, turn = cleared
-            attempt = AttemptId(self.dataset, request.key, course.number + 1)
-            if not await self._reserve(attempt, request):
-                if probe:
-                    self.lane.hold.withdrawn()
-                return None
-            course.number, course.tries = attempt.number, course.tries + 1
-            await self.lane.pace.depart(turn)
-            flying, reply = await self._send(place, probe, request, images)
-            await self._backlog.acquire()
+        exposure = _Exposure(self.exposed)
         try:
-            return await self._settle(attempt, course, flying, reply)
+            async with _Place(self.lane) as place:
+                images = await self._images(request)
+                await exposure.begin()
+                attempt = AttemptId(self.dataset, request.key, course.number + 1)
+                cleared = await self._cleared(attempt, request)
+                if cleared is None:
+                    return None
+                probe, turn = cleared
+                course.number, course.tries = attempt.number, course.tries + 1
+                await self.lane.pace.depart(turn)
+                flying, reply = await self._send(place, probe, request, images)
+            return await self._settle(attempt, course, flying, reply, exposure)
         finally:
-            self._backlog.release()
+            exposure.end()
+
+    async def _cleared(self, attempt: AttemptId, request: ImageRequest) -> tuple[bool, float | None] | None:
+        """Wait for the hold, the pace and the budget: (is the probe, the turn), or None when the run is to end."""
+        cleared = await self.lane.clear()
+        if cleared is None or await self._reserve(attempt, request):
+            return cleared
+        if cleared[0]:
+            self.lane.hold.withdrawn()
+        return None
 
     async def _images(self, request: ImageRequest) -> Sequence[bytes]:
         if not request.references:
@@ -237,13 +242,17 @@ class Engine:
         self.tally.peak_in_flight = max(self.tally.peak_in_flight, self.lane.in_flight)
         return flying, await self.sender.send(request.model, fields_of(request), images)
 
-    async def _settle(self, attempt: AttemptId, course: _Course, flying: Flying, reply: Reply | Broken) -> Answer:
+    async def _settle(
+        self, attempt: AttemptId, course: _Course, flying: Flying, reply: Reply | Broken, exposure: _Exposure
+    ) -> Answer:
         """What the answer means, kept and booked."""
         self.tally.in_flight = self.lane.in_flight
         bound = course.request.quote.bound
         at = datetime.fromtimestamp(self.now(), UTC)
         try:
             answer = await self._keep(course.request, attempt, reply, at)
+            if answer.kept is not None:
+                exposure.end()
             self.lane.answered(flying, answer.outcome, reply.latency_s)
             resolution = resolution_of(answer)
             now_us = round(self.now() * 1e6)
@@ -286,6 +295,23 @@ class Engine:
         course.lost += isinstance(outcome, Lost)
         chance = self.chance.random()
         return next_step(outcome, course.tries, course.failed, course.lost, self.policy, self.quota, chance)
+
+
+class _Exposure:
+    """What a crash would lose: an attempt from its reservation until its picture is on the disk, or it is resolved."""
+
+    def __init__(self, bound: asyncio.Semaphore) -> None:
+        self._bound = bound
+        self._is_on = False
+
+    async def begin(self) -> None:
+        await self._bound.acquire()
+        self._is_on = True
+
+    def end(self) -> None:
+        if self._is_on:
+            self._is_on = False
+            self._bound.release()
 
 
 class _Place:

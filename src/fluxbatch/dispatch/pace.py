@@ -30,6 +30,8 @@ LEASES_AHEAD = 64
 """More leases than processes share an account: a grid that lies further ahead is a clock that has jumped back."""
 TIMER_S = 0.002
 """A timer is no finer than this: above 500 requests a second the strict distance is kept between pairs, threes, …"""
+LAG_MAX_S = 10.0
+"""A ledger that is slow to answer gives moments that have passed: so much later ones are asked for, at most."""
 LEAD_S = 0.05
 """A turn is given this long before its moment, so that the reservation is on the disk when the moment comes."""
 
@@ -54,6 +56,7 @@ class Pace:
         self._log: deque[float] = deque(maxlen=4096)
         self._refused_at: float | None = None
         self._over = asyncio.Event()
+        self._lag_s = 0.0
 
     async def turn(self) -> float | None:
         """The wall-clock moment of this turn, given `LEAD_S` ahead; None when nothing is paced or all is over."""
@@ -72,8 +75,8 @@ class Pace:
 
     async def depart(self, turn: float | None) -> None:
         """Wait for the moment itself; to be called last, right before the request goes out."""
-        while turn is not None and self._now() - turn > LATE_S:
-            turn = await self.turn()
+        if turn is not None and self._now() - turn > LATE_S:
+            turn = await self.turn()  # once: a ledger that is always late slows the sending, it must not stop it
         if turn is not None:
             await self._sleep_until(turn)
             if self._strict is not None:
@@ -117,10 +120,13 @@ class Pace:
             assert self.rate.per_second is not None
             interval_s = (1 + HEADROOM) / self.rate.per_second
             count = max(1, min(self._waiting, int(LEASE_S / interval_s)))
-            interval_us, now_us, horizon_us = (round(1e6 * s) for s in (interval_s, self._now(), self._horizon_s()))
+            asked_at = self._now()
+            times = (interval_s, asked_at + self._lag_s, self._horizon_s())
+            interval_us, earliest_us, horizon_us = (round(1e6 * s) for s in times)
             first = await self._journal.do(
-                lambda tx: take_slots(tx, self._account, count, interval_us, now_us, horizon_us)
+                lambda tx: take_slots(tx, self._account, count, interval_us, earliest_us, horizon_us)
             )
+            self._lag_s = min(max(0.0, self._now() - asked_at), LAG_MAX_S)
             self._slots.extend((first + i * interval_us) / 1e6 for i in range(count))
         return self._slots.popleft()
 
