@@ -68,8 +68,10 @@ def expected_size(width: int, height: int) -> tuple[int, int]:
 
 
 def warm() -> None:
-    """Load what `inspect` needs: imagehash pulls scipy, half a second that a first picture should not wait for."""
-    _phash(Image.new("L", (32, 32)))
+    """Load what `inspect` needs: Pillow's plugins, and scipy, half a second that no first picture should wait for."""
+    buffer = io.BytesIO()
+    Image.linear_gradient("L").save(buffer, "JPEG")
+    inspect(buffer.getvalue(), 256, 256)
 
 
 def inspect(content: bytes, width: int, height: int) -> Picture:

@@ -96,11 +96,14 @@ class Hold:
         if self.pause is not None:
             return
         before = self._before
-        if before is not None and before.trouble is trouble:
+        if before is None:
+            self._wait(Pause(trouble, detail, _now(), trouble.first_s, 0.0), after_s)
+        elif before.trouble is trouble:
             self._lengthen(before, detail, after_s)
         else:
-            since_s = _now() if before is None else before.since_s
-            self._wait(Pause(trouble, detail, since_s, trouble.first_s, 0.0), after_s)
+            # Another trouble, and still no picture: it begins at its own first interval, patience runs on.
+            first_s = trouble.first_s / trouble.growth
+            self._lengthen(Pause(trouble, detail, before.since_s, first_s, 0.0), detail, after_s)
 
     def passed(self) -> None:
         """The probe went through: sending goes on."""

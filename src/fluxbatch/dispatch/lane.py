@@ -126,7 +126,8 @@ class Lane:
             self._trouble(flying, Trouble.RATE, outcome.message, outcome.retry_after_s)
             return
         before = self.gate.flight.limit
-        self._follow(adapt.refused(self.gate.flight, self.in_flight, _now()))
+        if not flying.probe:  # "no room for one" says nothing about how many had room before
+            self._follow(adapt.refused(self.gate.flight, self.in_flight, _now()))
         if self.gate.flight.limit < before:
             log.info("no room for %d in flight (%s): now %d", before, outcome.code, self.gate.flight.limit)
         self._full_in_a_row = 0 if self._older_is_out(flying) else self._full_in_a_row + 1
