@@ -19,25 +19,23 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from fluxbatch.budget import ledger
-from fluxbatch.budget.entries import AttemptId, Denied, End, History, Resolution, State
+from fluxbatch.budget.entries import AttemptId, Denied, End, History, State
 from fluxbatch.budget.journal import Journal
 from fluxbatch.cloudflare.outcome import (
     Broken,
     Delivered,
     Failed,
     Fatal,
-    Invalid,
     Lost,
-    NotSent,
     Outcome,
-    Refused,
     Reply,
     Throttled,
 )
 from fluxbatch.cloudflare.wire import fields_of
 from fluxbatch.dataset.spool import Spooled
-from fluxbatch.dispatch.keep import Answer, Keeper
+from fluxbatch.dispatch.keep import Answer, Keeper, resolution_of
 from fluxbatch.dispatch.lane import Flying, Lane
+from fluxbatch.dispatch.place import Exposure, Place
 from fluxbatch.dispatch.retry import Finish, Quota, RetryPolicy, next_step
 from fluxbatch.dispatch.stop import Stop, StoppedBy
 from fluxbatch.dispatch.tally import Tally
@@ -167,9 +165,9 @@ class Engine:
     async def _attempt(self, course: _Course) -> Answer | None:
         """One attempt, from a place in flight that is held on entry to the entry in the books. None: not sent."""
         request = course.request
-        exposure = _Exposure(self.exposed)
+        exposure = Exposure(self.exposed)
         try:
-            async with _Place(self.lane) as place:
+            async with Place(self.lane) as place:
                 images = await self._images(request)
                 await exposure.begin()
                 attempt = AttemptId(self.dataset, request.key, course.number + 1)
@@ -233,7 +231,7 @@ class Engine:
         return None
 
     async def _send(
-        self, place: _Place, probe: bool, request: ImageRequest, images: Sequence[bytes]
+        self, place: Place, probe: bool, request: ImageRequest, images: Sequence[bytes]
     ) -> tuple[Flying, Reply | Broken]:
         flying = self.lane.departed(probe, self.now(), request.quote.expected.centineurons)
         place.flying = flying
@@ -243,7 +241,7 @@ class Engine:
         return flying, await self.sender.send(request.model, fields_of(request), images)
 
     async def _settle(
-        self, attempt: AttemptId, course: _Course, flying: Flying, reply: Reply | Broken, exposure: _Exposure
+        self, attempt: AttemptId, course: _Course, flying: Flying, reply: Reply | Broken, exposure: Exposure
     ) -> Answer:
         """What the answer means, kept and booked."""
         self.tally.in_flight = self.lane.in_flight
@@ -295,58 +293,3 @@ class Engine:
         course.lost += isinstance(outcome, Lost)
         chance = self.chance.random()
         return next_step(outcome, course.tries, course.failed, course.lost, self.policy, self.quota, chance)
-
-
-class _Exposure:
-    """What a crash would lose: an attempt from its reservation until its picture is on the disk, or it is resolved."""
-
-    def __init__(self, bound: asyncio.Semaphore) -> None:
-        self._bound = bound
-        self._is_on = False
-
-    async def begin(self) -> None:
-        await self._bound.acquire()
-        self._is_on = True
-
-    def end(self) -> None:
-        if self._is_on:
-            self._is_on = False
-            self._bound.release()
-
-
-class _Place:
-    """A place in flight that was entered: left once, and the lane told if a request flew from it."""
-
-    def __init__(self, lane: Lane) -> None:
-        self._lane = lane
-        self.flying: Flying | None = None
-
-    async def __aenter__(self) -> _Place:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self.flying is not None:
-            self._lane.landed(self.flying)
-        self._lane.gate.leave()
-
-
-_RESOLUTIONS: dict[type, tuple[State, End]] = {
-    Delivered: (State.POSTED, End.MADE),
-    Throttled: (State.VOID, End.THROTTLED),
-    NotSent: (State.VOID, End.NOT_SENT),
-    Fatal: (State.VOID, End.NOT_SENT),
-    Invalid: (State.VOID, End.INVALID),
-    Refused: (State.VOID, End.REFUSED),
-    Failed: (State.UNKNOWN, End.FAILED),
-    Lost: (State.UNKNOWN, End.LOST),
-}
-
-
-def resolution_of(answer: Answer) -> Resolution:
-    """What the ledger books for an answer. Pure."""
-    outcome = answer.outcome
-    state, end = _RESOLUTIONS[type(outcome)]
-    if isinstance(outcome, Refused) and outcome.billed == "perhaps":
-        state = State.UNKNOWN
-    message = None if isinstance(outcome, Delivered) else outcome.message
-    return Resolution(state, end, answer.actual, outcome.code, message, outcome.request_id)

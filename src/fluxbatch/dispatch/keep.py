@@ -7,8 +7,21 @@ from datetime import UTC, datetime
 
 import pyarrow as pa
 
-from fluxbatch.budget.entries import AttemptId
-from fluxbatch.cloudflare.outcome import Broken, Delivered, Outcome, Reply, read_outcome
+from fluxbatch.budget.entries import AttemptId, End, Resolution, State
+from fluxbatch.cloudflare.outcome import (
+    Broken,
+    Delivered,
+    Failed,
+    Fatal,
+    Invalid,
+    Lost,
+    NotSent,
+    Outcome,
+    Refused,
+    Reply,
+    Throttled,
+    read_outcome,
+)
 from fluxbatch.dataset.image import inspect
 from fluxbatch.dataset.record import Delivery, picture_row
 from fluxbatch.dataset.spool import Spool, Spooled
@@ -53,3 +66,25 @@ class Keeper:
         picture = inspect(outcome.content, request.width, request.height)
         row = picture_row(delivery, picture, self.own)
         return Answer(outcome, self.spool.put(row, attempt.key, attempt.number), actual)
+
+
+_RESOLUTIONS: dict[type, tuple[State, End]] = {
+    Delivered: (State.POSTED, End.MADE),
+    Throttled: (State.VOID, End.THROTTLED),
+    NotSent: (State.VOID, End.NOT_SENT),
+    Fatal: (State.VOID, End.NOT_SENT),
+    Invalid: (State.VOID, End.INVALID),
+    Refused: (State.VOID, End.REFUSED),
+    Failed: (State.UNKNOWN, End.FAILED),
+    Lost: (State.UNKNOWN, End.LOST),
+}
+
+
+def resolution_of(answer: Answer) -> Resolution:
+    """What the ledger books for an answer. Pure."""
+    outcome = answer.outcome
+    state, end = _RESOLUTIONS[type(outcome)]
+    if isinstance(outcome, Refused) and outcome.billed == "perhaps":
+        state = State.UNKNOWN
+    message = None if isinstance(outcome, Delivered) else outcome.message
+    return Resolution(state, end, answer.actual, outcome.code, message, outcome.request_id)

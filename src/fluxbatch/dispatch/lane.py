@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from functools import partial
 
 from fluxbatch.budget.entries import Learned
 from fluxbatch.cloudflare.outcome import Delivered, Failed, Lost, NotSent, Outcome, Throttled
@@ -22,6 +23,7 @@ log = logging.getLogger(__name__)
 
 TIMEOUT_CODES = frozenset({"3046", "3007", "3008"})
 PEAK_SPAN_S = 5.0
+PROOF_MAX_S = 60.0
 FULL_IN_A_ROW = 3
 """So many refusals in a row while nothing older was out: the platform has no room at all."""
 PROVED_BY_TIME = frozenset({Trouble.RATE, Trouble.ROOM})
@@ -50,6 +52,7 @@ class Lane:
         self.gate, self.pace, self.hold = gate, pace, hold
         self._out: dict[Flying, None] = {}
         self._full_in_a_row = 0
+        self._proof_s = adapt.PROOF_S
         self._stop = stop
         self._record = Record()
         self._unreachable = 0
@@ -71,21 +74,22 @@ class Lane:
         """Wait for the hold and the pace: (is the probe, the turn), or None when the run is to end."""
         while True:
             probe = await self.hold.admit()
-            turn = None
-            if not self._stop.is_set:
-                turn = await self.pace.turn()
+            turn = None if self._stop.is_set else await self.pace.turn(partial(self._may_go, probe))
             if self._stop.is_set:
                 if probe:
                     self.hold.withdrawn()
                 return None
-            if probe or self.hold.pause is None:
+            if self._may_go(probe) and (turn is not None or not self.pace.is_known):
                 return probe, turn
+
+    def _may_go(self, probe: bool) -> bool:
+        return probe or self.hold.pause is None
 
     def departed(self, probe: bool, wall_s: float, work: int) -> Flying:
         """The request goes out now. If it is not turned away within a second or so, it was let in."""
         loop = asyncio.get_running_loop()
         flying = Flying(wall_s, probe, work)
-        flying.timer = loop.call_later(adapt.PROOF_S, self._prove, flying)
+        flying.timer = loop.call_later(self._proof_s, self._prove, flying)
         self._out[flying] = None
         return flying
 
@@ -95,7 +99,7 @@ class Lane:
             flying.timer.cancel()
         match outcome:
             case Throttled():
-                self._turned_away(flying, outcome)
+                self._turned_away(flying, outcome, latency_s)
             case NotSent():
                 self._unreached(flying, outcome)
             case Failed() | Lost():
@@ -120,7 +124,9 @@ class Lane:
         self._prove(flying)
         self._pass_if_probe(flying)
 
-    def _turned_away(self, flying: Flying, outcome: Throttled) -> None:
+    def _turned_away(self, flying: Flying, outcome: Throttled, latency_s: float) -> None:
+        if flying.proved:  # it was taken for let in, and was not: refusals take longer here
+            self._proof_s = min(PROOF_MAX_S, 2 * latency_s)
         if outcome.reason == "rate":
             self.pace.refused()
             self._trouble(flying, Trouble.RATE, outcome.message, outcome.retry_after_s)

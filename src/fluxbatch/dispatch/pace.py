@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 from aiolimiter import AsyncLimiter
 
@@ -30,6 +31,8 @@ LEASES_AHEAD = 64
 """More leases than processes share an account: a grid that lies further ahead is a clock that has jumped back."""
 TIMER_S = 0.002
 """A timer is no finer than this: above 500 requests a second the strict distance is kept between pairs, threes, …"""
+USED = 0.8
+"""A rate that was not used to this share proves nothing by being accepted."""
 LAG_MAX_S = 10.0
 """A ledger that is slow to answer gives moments that have passed: so much later ones are asked for, at most."""
 LEAD_S = 0.05
@@ -58,14 +61,22 @@ class Pace:
         self._over = asyncio.Event()
         self._lag_s = 0.0
 
-    async def turn(self) -> float | None:
-        """The wall-clock moment of this turn, given `LEAD_S` ahead; None when nothing is paced or all is over."""
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a rate to keep."""
+        return self.rate.per_second is not None
+
+    async def turn(self, wanted: Callable[[], bool] = lambda: True) -> float | None:
+        """The wall-clock moment of this turn, given `LEAD_S` ahead; None when nothing is paced or all is over.
+
+        `wanted` is asked when it is this caller's turn to take a moment: none is taken when it is not (None).
+        """
         if self.rate.per_second is None:
             return None
         self._waiting += 1
         try:
             async with self._queue:
-                if self._over.is_set():
+                if self._over.is_set() or not wanted():
                     return None
                 at = await self._next_slot()
                 await self._sleep_until(at - LEAD_S)
@@ -90,7 +101,7 @@ class Pace:
         """A request that was sent then was not refused for being too many."""
         self._log.append(sent_at)
         if self._refused_at is None:
-            self._set(grown(self.rate, self._now()))
+            self._grow()
         elif sent_at > self._refused_at:
             self._learn(self._refused_at, sent_at)
 
@@ -98,6 +109,18 @@ class Pace:
         """The platform said "too many": from now to the next request that it accepts is one episode."""
         if self._refused_at is None:
             self._refused_at = self._now()
+
+    def _grow(self) -> None:
+        now, rate = self._now(), self.rate
+        if rate.per_second is None or now - rate.since_s < rate.stretch_s:
+            return
+        used = sum(at >= now - rate.stretch_s for at in self._log)
+        if used >= USED * rate.per_second * min(rate.stretch_s, WINDOW_S):
+            self._set(grown(rate, now))
+        else:
+            self.rate = replace(
+                rate, since_s=now
+            )  # something else held the sending: nothing was learned about the rate
 
     def _learn(self, refused_at: float, accepted_at: float) -> None:
         self._refused_at = None

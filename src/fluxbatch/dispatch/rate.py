@@ -27,6 +27,9 @@ class Rate:
 CUT = 0.9
 GROWTH = 1.05
 CREEP = 1.01
+UNTRIED = 1.1
+"""Growth while no known rate was ever refused: what was measured first may have been far too low."""
+STRETCH_MAX_S = 120.0
 
 
 def measured(rate: Rate, accepted: int, span_s: float, now_s: float) -> Rate:
@@ -38,7 +41,11 @@ def measured(rate: Rate, accepted: int, span_s: float, now_s: float) -> Rate:
         seen = max(accepted, 1) / span_s
         return replace(rate, per_second=seen, stretch_s=min(max(span_s, 1.0), WINDOW_S), since_s=now_s)
     good = rate.good if rate.good is not None and rate.good < rate.per_second else rate.per_second * CUT
-    return replace(rate, per_second=good, good=good * CUT, refused_at=rate.per_second, since_s=now_s)
+    again = rate.refused_at is not None and rate.per_second <= rate.refused_at * CREEP
+    stretch_s = min(2 * rate.stretch_s, STRETCH_MAX_S) if again else rate.stretch_s  # the same wall: touch it seldom
+    return replace(
+        rate, per_second=good, good=good * CUT, refused_at=rate.per_second, stretch_s=stretch_s, since_s=now_s
+    )
 
 
 def grown(rate: Rate, now_s: float) -> Rate:
@@ -46,6 +53,9 @@ def grown(rate: Rate, now_s: float) -> Rate:
     current = rate.per_second
     if current is None or now_s - rate.since_s < rate.stretch_s or current == rate.ceiling:
         return rate
-    near = rate.refused_at is not None and current * GROWTH >= rate.refused_at
-    faster = current * (CREEP if near else GROWTH)
+    if rate.refused_at is None:
+        step = UNTRIED if rate.ceiling is None else GROWTH
+    else:
+        step = CREEP if current * GROWTH >= rate.refused_at else GROWTH
+    faster = current * step
     return replace(rate, per_second=min(faster, rate.ceiling or faster), good=current, since_s=now_s)
