@@ -165,7 +165,7 @@ def closing_lines(summary: Summary, command: str) -> list[str]:
             f"To go on: the same command with --budget {decimal_usd(s.enough_nano_usd):.2f} or more."
         )
     elif s.stopped_by is not None:
-        lines.append(f"Stopped: {shown(s.reason, 600)}. {s.left:,} pictures are left. To go on: {command}")
+        lines.append(f"Stopped: {shown(s.reason, 600)}. {s.left:,} pictures are left. To go on: {shown(command, 600)}")
     if s.failed or s.unknown or s.refused:
         lines.append(
             "Rows without a picture stand in failures.parquet with the reason; they are not bought again unless asked "

@@ -58,6 +58,7 @@ class Pace:
         self._strict = _limiter(self.rate)
         self._log: deque[float] = deque(maxlen=4096)
         self._refused_at: float | None = None
+        self._refused_last = 0.0
         self._over = asyncio.Event()
         self._lag_s = 0.0
 
@@ -107,15 +108,17 @@ class Pace:
 
     def refused(self) -> None:
         """The platform said "too many": from now to the next request that it accepts is one episode."""
+        self._refused_last = self._now()
         if self._refused_at is None:
-            self._refused_at = self._now()
+            self._refused_at = self._refused_last
 
     def _grow(self) -> None:
         now, rate = self._now(), self.rate
         if rate.per_second is None or now - rate.since_s < rate.stretch_s:
             return
-        used = sum(at >= now - rate.stretch_s for at in self._log)
-        if used >= USED * rate.per_second * min(rate.stretch_s, WINDOW_S):
+        span_s = min(rate.stretch_s, WINDOW_S)
+        used = sum(at > self._log[-1] - span_s for at in self._log)
+        if used >= USED * rate.per_second * span_s:
             self._set(grown(rate, now))
         else:
             self.rate = replace(
@@ -125,7 +128,9 @@ class Pace:
     def _learn(self, refused_at: float, accepted_at: float) -> None:
         self._refused_at = None
         before = [at for at in self._log if refused_at - WINDOW_S <= at <= refused_at]
-        span_s = accepted_at - min(before, default=refused_at)
+        # The window opened again somewhere between the last refusal and now: the middle is the best guess.
+        opened_at = (self._refused_last + accepted_at) / 2
+        span_s = opened_at - min(before, default=refused_at)
         self._set(measured(self.rate, len(before), span_s, self._now()))
 
     def _set(self, rate: Rate) -> None:

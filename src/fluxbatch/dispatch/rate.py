@@ -28,7 +28,7 @@ CUT = 0.9
 GROWTH = 1.05
 CREEP = 1.01
 UNTRIED = 1.1
-"""Growth while no known rate was ever refused: what was measured first may have been far too low."""
+"""Growth where no wall is known: what was measured first may have been far too low."""
 STRETCH_MAX_S = 120.0
 
 
@@ -49,13 +49,13 @@ def measured(rate: Rate, accepted: int, span_s: float, now_s: float) -> Rate:
 
 
 def grown(rate: Rate, now_s: float) -> Rate:
-    """The rate after a clean stretch: up by a step, in small ones near what was refused, never past the ceiling."""
+    """The rate after a clean stretch: a step up, half the way to what was refused last, never past the ceiling."""
     current = rate.per_second
     if current is None or now_s - rate.since_s < rate.stretch_s or current == rate.ceiling:
         return rate
-    if rate.refused_at is None:
-        step = UNTRIED if rate.ceiling is None else GROWTH
-    else:
-        step = CREEP if current * GROWTH >= rate.refused_at else GROWTH
-    faster = current * step
-    return replace(rate, per_second=min(faster, rate.ceiling or faster), good=current, since_s=now_s)
+    wall = rate.refused_at if rate.refused_at is not None and rate.refused_at > current else None
+    if wall is not None:
+        faster = max(current * CREEP, min(current * GROWTH, (current + wall) / 2))
+    else:  # never refused, or what was refused has gone through since
+        faster = current * (UNTRIED if rate.ceiling is None else GROWTH)
+    return replace(rate, per_second=min(faster, rate.ceiling or faster), good=current, refused_at=wall, since_s=now_s)
