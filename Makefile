@@ -30,6 +30,9 @@ lint: setup  ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/mypy
 
+bench: setup  ## measure everything, beside what one would pick instead (QUICK=1: small)
+	$(BIN)/python -m bench $(if $(QUICK),--quick)
+
 lock:  ## resolve the lock file anew (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate --no-emit-index-url --upgrade --output-file requirements.lock

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fluxbatch.simulator import Simulator
+from tests.e2e.e2e_kit import Desk, calm
+
+
+@pytest.fixture(scope="session")
+def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """One server for all flow tests: it takes 15 to 30 s to start. Nothing of the user's own profiles is read."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect-home")))  # before Prefect is imported
+        from prefect.testing.utilities import prefect_test_harness  # noqa: TID251 - the flow's tests run in Prefect
+
+        import flows  # noqa: F401 - sets what Prefect reads when it is imported
+
+        with prefect_test_harness(server_startup_timeout=90):
+            yield
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with Simulator(calm(), in_thread=True) as simulator:
+        desk = Desk(tmp_path, simulator)
+        yield desk
+        desk.close()
+
+
+@pytest.fixture(autouse=True)
+def _prefects_own_sockets() -> Iterator[None]:
+    """Prefect leaves sockets to its server open; they are collected here, where the warning is expected."""
+    yield
+    gc.collect()

@@ -1,0 +1,167 @@
+"""The flow on a real Prefect server: the same dataset as the command, and what Prefect shows of it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.e2e_kit import REPOSITORY, SMALL_CENTINEURONS, Desk, centineurons, rows, table, until
+from tests.flow.flow_kit import Noted, run_flow
+
+pytestmark = [
+    pytest.mark.xdist_group("prefect"),
+    pytest.mark.usefixtures("prefect_server"),
+    # Prefect's HTTP client does not close every socket to its own server; ours are watched in tests/e2e.
+    pytest.mark.filterwarnings("ignore:unclosed <socket.socket:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"),
+]
+
+OF_THE_MOMENT = ("image", "sha256", "phash", "size_bytes", "latency_s", "request_id", "created_at", "run_id")
+"""What two runs of one manifest do not share; the simulator writes the request's id into each picture."""
+
+
+def rows_of(dataset: Path) -> list[dict[str, Any]]:
+    made = table(dataset)
+    kept = [name for name in made.column_names if name not in OF_THE_MOMENT]
+    return made.select(kept).sort_by([("row", "ascending"), ("sample", "ascending")]).to_pylist()
+
+
+def test_the_demo_gives_the_same_rows_as_the_command_and_the_bill_equals_the_ledger(desk: Desk) -> None:
+    demo = REPOSITORY / "prompts" / "demo.csv"
+    desk.simulator.change(paint="text")
+    state = run_flow(desk, demo, "1")
+    assert state.is_completed(), state.message
+    told = _result(state)
+    assert (told["made"], told["refused"], told["stopped_by"]) == (29, 1, None)
+    assert centineurons(told["spent_neurons"]) == desk.billed
+
+    desk.simulator.reset()
+    other = desk.folder / "by the command"
+    said = desk.run(demo, budget="1", out=other).ended(0)
+    assert rows_of(desk.out) == rows_of(other)
+    assert len(rows_of(other)) == 29
+    assert table(desk.out).schema.equals(table(other).schema)
+    counts = ("asked", "made", "refused", "failed", "unknown", "left", "spent_neurons", "expected_usd", "codes")
+    assert {name: told[name] for name in counts} == {name: said.json[name] for name in counts}
+    assert desk.billed == centineurons(told["spent_neurons"])
+
+
+def test_it_goes_on_where_the_command_stopped(desk: Desk) -> None:
+    manifest = desk.manifest(rows(10))
+    desk.run(manifest, budget="0.004").ended(3)
+    told = _result(run_flow(desk, manifest))
+    assert (told["already"], told["made"]) == (6, 4)
+    assert desk.billed == 10 * SMALL_CENTINEURONS
+    desk.command("verify", str(desk.out)).ended(0)
+
+
+def test_what_prefect_shows_of_a_run(desk: Desk) -> None:
+    state = run_flow(desk, desk.manifest(rows(25)), "2.50", rows_per_shard=10)
+    noted = Noted(state)
+    assert noted.run.name == "prompts-to-out-$2.50"
+    assert state.message is not None
+    assert "25 made" in state.message
+    names = sorted(run.name for run in noted.tasks)
+    assert names == ["rows 1 to 10", "rows 11 to 20", "rows 21 to 25"], "a task is a shard"
+    assert all(run.state is not None and run.state.is_completed() for run in noted.tasks)
+
+    table_shown = {row["what"]: row["value"] for row in json.loads(str(noted.artifacts["spend"].data))}
+    assert table_shown["made"] == "25"
+    assert table_shown["spent in this run"] == "$0.0103125"
+    assert table_shown["spent, all runs"] == "$0.0103125 (937.5 neurons)"
+    assert "| made | 25 |" in str(noted.artifacts["summary"].data)
+    assert float(str(noted.artifacts["pictures"].data)) == 100.0, "the progress artifact ends full"
+
+
+def test_log_lines_of_the_run_are_in_prefect(desk: Desk) -> None:
+    desk.run(desk.manifest(rows(2))).ended(0)
+    shutil.rmtree(desk.ledger.parent)
+    noted = Noted(run_flow(desk, desk.manifest(rows(3))))
+    until(lambda: any("booked from its parts" in log.message for log in noted.logs()), seconds=30)
+
+
+def test_a_budget_that_is_used_up_is_completed_and_says_so(desk: Desk) -> None:
+    state = run_flow(desk, desk.manifest(rows(10)), "0.004")
+    assert state.is_completed()
+    assert state.message is not None
+    assert state.message.startswith("budget reached")
+    assert "6 made" in state.message
+    assert "4 left of 10" in state.message
+    assert _result(state)["stopped_by"] == "budget"
+
+
+def test_failed_rows_are_in_the_message_of_a_completed_run(desk: Desk) -> None:
+    state = run_flow(desk, desk.manifest([*rows(3), {"prompt": "x [[fault:3043]]"}]), resend_failed=0)
+    assert state.is_completed()
+    assert state.message is not None
+    assert "1 rows failed" in state.message
+
+
+@pytest.mark.parametrize("moment", ["before the run", "in the run"])
+def test_an_account_that_is_refused_is_failed_and_the_message_says_what_to_do(desk: Desk, moment: str) -> None:
+    manifest = desk.manifest([*rows(2), {"prompt": "x [[fault:10000]]"}])
+    if moment == "before the run":
+        desk.environment["CLOUDFLARE_API_TOKEN"] = "cfut_canaryThatIsNotTheToken"
+    state = run_flow(desk, manifest, max_in_flight=1)
+    assert state.is_failed()
+    noted = Noted(state)
+    assert noted.run.state is not None
+    assert "CLOUDFLARE_API_TOKEN" in (noted.run.state.message or "")
+    assert "canary" not in noted.everything()
+
+
+def test_the_token_is_in_no_record_of_prefect(desk: Desk) -> None:
+    token = "cfut_CanaryOfPrefect42"
+    desk.simulator.change(token=token)
+    desk.environment["CLOUDFLARE_API_TOKEN"] = token
+    noted = Noted(run_flow(desk, desk.manifest([*rows(3), {"prompt": "x [[fault:lost-after]]"}])))
+    until(lambda: bool(noted.logs()), seconds=30)
+    assert Decimal(noted.run.parameters["budget_usd"]) == 5
+    assert token not in noted.everything()
+    for file in desk.folder.rglob("*"):
+        assert not file.is_file() or token.encode() not in file.read_bytes()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"max_in_flight": 0}, {"rate": -1}, {"budget": "-1"}, {"budget": "much"}, {"columns": 3}, {"steps": "many"}],
+)
+def test_parameters_are_checked_before_anything_happens(desk: Desk, wrong: dict[str, Any]) -> None:
+    state = run_flow(desk, desk.manifest(rows(1)), **wrong)
+    assert state.is_failed()
+    name = next(iter(wrong)).replace("budget", "budget_usd")
+    assert f" - {name}: Input should be" in (state.message or "")
+    assert not desk.out.exists()
+    assert desk.requests == 0
+
+
+def test_a_manifest_with_complaints_fails_the_run_and_sends_nothing(desk: Desk) -> None:
+    state = run_flow(desk, desk.manifest([{"prompt": "a", "width": 500}]))
+    assert state.is_failed()
+    assert "complaint" in (Noted(state).run.state.message or "")  # type: ignore[union-attr]
+    assert desk.requests == 0
+    assert not desk.out.exists()
+
+
+def test_other_peoples_headers_and_skipped_rows_work_as_with_the_command(desk: Desk) -> None:
+    path = desk.folder / "p.tsv"
+    path.write_text("Prompt\tSteps\nx\tmany\n\tnone\n")
+    sizes = {"width": 256, "height": 256, "steps": 4}
+    state = run_flow(desk, path, columns={"prompt": "Prompt"}, own_columns=["Steps"], skip_invalid=True, **sizes)
+    assert (_result(state)["made"], _result(state)["rejected"]) == (1, 1)
+    assert table(desk.out)["Steps"].to_pylist() == ["many"]
+
+
+def test_a_budget_in_exact_decimals_is_kept_exactly(desk: Desk) -> None:
+    told = _result(run_flow(desk, desk.manifest(rows(1)), "0.123456789"))
+    assert Decimal(told["budget_usd"]) == Decimal("0.123456789")
+
+
+def _result(state: Any) -> dict[str, Any]:
+    found: dict[str, Any] = state.result(raise_on_failure=False)
+    return found
