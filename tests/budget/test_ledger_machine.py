@@ -126,5 +126,5 @@ class LedgerMachine(RuleBasedStateMachine):
         assert set(found) == {key for key, _ in self.model}
 
 
-LedgerMachine.TestCase.settings = settings(max_examples=25, stateful_step_count=20, deadline=None)
+LedgerMachine.TestCase.settings = settings(max_examples=15, stateful_step_count=20, deadline=None)
 TestLedgerMachine = LedgerMachine.TestCase

@@ -224,7 +224,7 @@ class World:
         self.clock = clock or Clock()
         self.sender = ScriptedSender(script)
         self.stop = Stop()
-        self.journal = journal or InlineJournal(store, after=guard_holds)
+        self.journal = journal or InlineJournal(store)
         self.keeper = keeper or MemoryKeeper()
         with store.transaction() as tx:
             balance = ledger.open_budget(tx, DATASET, ACCOUNT, "/pictures", round(cap_usd * 1e9))

@@ -22,11 +22,13 @@ from tests.dispatch.dispatch_kit import (
     LOST,
     ROOM,
     Came,
+    InlineJournal,
     Script,
     Sent,
     World,
     always,
     charged,
+    guard_holds,
     picture,
     request,
     requests,
@@ -38,7 +40,8 @@ WIDE = request(1, 768, 512).quote  # 1.5 tiles, reserved as 2
 
 def run(store: Store, script: Script, due: Sequence[ImageRequest], cap_nano_usd: int, most: int) -> tuple[World, Came]:
     async def work() -> tuple[World, Came]:
-        world = World(store, script, cap_usd=cap_nano_usd / 1e9, pictures=len(due), most=most)
+        journal = InlineJournal(store, after=guard_holds)  # at every commit
+        world = World(store, script, cap_usd=cap_nano_usd / 1e9, pictures=len(due), most=most, journal=journal)
         return world, await world.send(due)
 
     return in_virtual_time(work)
@@ -169,7 +172,7 @@ def test_over_any_mix_of_sizes_and_answers_the_budget_is_never_passed(
         return chance.choice([0.1, 5.0]), chance.choice(answers)
 
     with closing(Store("sqlite://")) as store:
-        world, came = run(store, script, due, cap, most)  # World's journal looks at the guard at every commit
+        world, came = run(store, script, due, cap, most)
         assert came.balance.free_nano_usd >= 0
         if world.stop.by is not None:
             assert world.stop.by is StoppedBy.BUDGET

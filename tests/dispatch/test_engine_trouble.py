@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -33,6 +35,13 @@ from tests.dispatch.virtual import in_virtual_time
 
 GOOD = charged(request(1))
 QUARTER_S = 900.0
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    """In memory: these tests are about when something is sent, and send a lot."""
+    with closing(Store("sqlite://")) as opened:
+        yield opened
 
 
 def run(store: Store, script: Script, count: int = 200, **options: object) -> tuple[World, Came]:
@@ -229,14 +238,12 @@ def test_time_outs_are_tried_once_more_and_no_more(store: Store):
     assert world.stop.by is None
 
 
-def test_the_same_seed_sends_the_same_requests_at_the_same_moments(tmp_path_factory: pytest.TempPathFactory):
-    from tests.dispatch.dispatch_kit import ledger_in
-
+def test_the_same_seed_sends_the_same_requests_at_the_same_moments():
     def once() -> list[Sent]:
         def script(sent: Sent) -> tuple[float, Reply]:
             return (0.3, ROOM) if sent.others > 20 or sent.number % 7 == 0 else (5.0, GOOD)
 
-        with ledger_in(tmp_path_factory.mktemp("seed")) as store:
+        with closing(Store("sqlite://")) as store:
             return run(store, script, count=100, rate=720.0)[0].sender.sent
 
     assert once() == once()
