@@ -24,8 +24,8 @@ def _ended(process: subprocess.Popen[str], code: int) -> tuple[str, str]:
 
 
 def _busy(simulator: Simulator, made: int) -> Callable[[], bool]:
-    """Four in flight, and some made before."""
-    return lambda: simulator.stats()["in_flight"] == 4 and len(simulator.bill()) >= made
+    """Some made before, and then four more in the making (in this order: the first four must not count as both)."""
+    return lambda: len(simulator.bill()) >= made and simulator.stats()["making"] == 4
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
