@@ -11,12 +11,12 @@ from fluxbatch.simulator import Simulator
 
 PICTURE_BYTES = 350_000
 ROWS_PER_SHARD = 500
-HEADER = ("", "pictures", "seconds", "peak in flight", "CPU a picture", "peak memory", "of which start", "a place")
+HEADER = ("", "pictures", "seconds", "peak in flight", "CPU a picture", "peak memory", "of which start")
 
 NOTES = (
     "1024x1024 JPEGs of 350 kB, decoded, hashed, synced and booked. CPU (user and system) and memory of the client",
     "alone; the platform is a process of its own. Memory at the start: Python and the libraries, before the first",
-    "request; a place: what the rest comes to for each request in flight.",
+    "request; the rest is answers on their way, pictures being decoded, and a part being sealed.",
 )
 
 
@@ -45,7 +45,6 @@ def measure(shape: Shape, folder: Path) -> driven.Drive:
 
 
 def row(shape: Shape, drive: driven.Drive) -> list[str]:
-    place = (drive.peak_bytes - drive.base_bytes) / max(1, drive.peak_in_flight)
     return [
         f"{shape.in_flight:,} in flight, {shape.latency_s:g} s",
         f"{drive.made:,}",
@@ -54,7 +53,6 @@ def row(shape: Shape, drive: driven.Drive) -> list[str]:
         f"{1000 * drive.cpu_s / drive.made:.1f} ms",
         megabytes(drive.peak_bytes),
         megabytes(drive.base_bytes),
-        f"{place / 1e6:.2f} MB",
     ]
 
 

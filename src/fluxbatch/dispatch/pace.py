@@ -149,7 +149,9 @@ class Pace:
             interval_s = (1 + HEADROOM) / self.rate.per_second
             count = max(1, min(self._waiting, int(LEASE_S / interval_s)))
             asked_at = self._now()
-            times = (interval_s, asked_at + self._lag_s, self._horizon_s())
+            # A moment may be missed by LATE_S; only a ledger that is slower than half of that has to be asked ahead.
+            ahead_s = max(0.0, self._lag_s - LATE_S / 2)
+            times = (interval_s, asked_at + ahead_s, self._horizon_s())
             interval_us, earliest_us, horizon_us = (round(1e6 * s) for s in times)
             first = await self._journal.do(
                 lambda tx: take_slots(tx, self._account, count, interval_us, earliest_us, horizon_us)

@@ -24,7 +24,7 @@ class Rate:
     since_s: float = 0.0
 
 
-CUT = 0.9
+CUT = 0.95
 GROWTH = 1.05
 CREEP = 1.01
 UNTRIED = 1.1
