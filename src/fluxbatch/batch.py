@@ -76,6 +76,9 @@ class Batch:
     async def shards(self) -> AsyncIterator[Shard]:
         """The slices that have something to send or to seal, in order."""
         self._unsealed = dict(self.prepared.recovery.unsealed)
+        plan = self.prepared.plan
+        if not plan.due and not plan.ended and not self._unsealed:
+            return  # all is made: the manifest need not be read again to find nothing
         slices = enumerate(self._slices())
         while (found := await self.offload(next, slices, None)) is not None:
             shard = self._shard(*found)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import sys
@@ -27,7 +28,6 @@ from fluxbatch.budget.journal import Journal, ThreadJournal
 from fluxbatch.cloudflare.client import Client
 from fluxbatch.cloudflare.outcome import Fatal
 from fluxbatch.dataset.failures import FailureWriter
-from fluxbatch.dataset.image import warm
 from fluxbatch.dispatch.adapt import Gate, first_flight
 from fluxbatch.dispatch.engine import Engine, Sender
 from fluxbatch.dispatch.hold import Hold
@@ -42,7 +42,7 @@ from fluxbatch.prepare import Prepared, now_us
 
 log = logging.getLogger(__name__)
 
-WORKERS = min(8, (os.cpu_count() or 2) + 2)
+WORKERS = max(2, min(4, os.cpu_count() or 2))
 SPARE_CONNECTIONS = 8
 SWITCH_S = 0.0005
 
@@ -76,16 +76,16 @@ async def open_batch(ready: Prepared) -> AsyncIterator[Batch]:
             deadline_s=settings.deadline,
         )
         await stack.enter_async_context(client)
-        stack.enter_context(_responsive())
         journal = ThreadJournal(ready.store)
         stack.callback(journal.close)
         executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="fluxbatch")
         stack.callback(executor.shutdown, wait=True, cancel_futures=True)
         failures = FailureWriter(ready.dataset.folder / "failures.parquet", ready.dataset.own_schema)
         stack.callback(failures.discard)
-        if ready.plan.due:
-            await asyncio.get_running_loop().run_in_executor(executor, warm)
         engine = _engine(ready, client, journal, executor)
+        if ready.plan.due:
+            await asyncio.get_running_loop().run_in_executor(executor, engine.keeper.warm)
+            stack.enter_context(_responsive())
         await journal.do(lambda tx: side.open_run(tx, ready.run, ready.dataset.id, str(ready.job.manifest), now_us()))
         batch = Batch(ready, journal, engine, executor, failures, time.monotonic())
         if ready.plan.due:
@@ -96,12 +96,15 @@ async def open_batch(ready: Prepared) -> AsyncIterator[Batch]:
 
 @contextlib.contextmanager
 def _responsive() -> Iterator[None]:
-    """The event loop must not wait 5 ms for its turn whenever a worker thread is busy with a picture's bookkeeping."""
+    """The event loop must not wait 5 ms for its turn whenever a worker thread is busy, nor 100 ms for a collection of
+    the half a million objects that the libraries made when they were imported."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_S)
+    gc.freeze()
     try:
         yield
     finally:
+        gc.unfreeze()
         sys.setswitchinterval(before)
 
 

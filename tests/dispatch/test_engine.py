@@ -278,6 +278,25 @@ class TestDisk:
         assert world.tally.made == 40
         assert slow.peak <= most  # what a crash can lose is what may be in flight
 
+    @pytest.mark.parametrize("seed", range(3))
+    def test_what_a_crash_can_lose_is_never_more_than_may_be_in_flight(self, store: Store, seed: int):
+        """At every commit: attempts whose answer is nowhere, because their picture is not on the disk yet."""
+        import random
+
+        chance, most, keeper, exposed = random.Random(seed), 6, MemoryKeeper(), list[int]()
+
+        def count(tx: Connection) -> None:
+            sent = tx.exec_driver_sql("SELECT key, number FROM attempts WHERE state = 'sent'").all()
+            exposed.append(sum((key, number) not in keeper.kept for key, number in sent))
+
+        def script(sent: Sent) -> tuple[float, Reply | Broken]:
+            return chance.choice([0.01, 0.5, 3.0]), chance.choice([GOOD, GOOD, ROOM, INTERNAL, REFUSED])
+
+        journal = InlineJournal(store, delay_s=0.4, after=count)
+        world, _ = run(store, script, count=60, most=most, keeper=keeper, journal=journal)
+        assert world.stop.by is None
+        assert max(exposed) == most
+
 
 class TestEnding:
     def stopped_at(self, store: Store, seconds: float, script: Script, **options: object) -> tuple[World, Came]:
@@ -365,6 +384,17 @@ def test_whatever_the_platform_answers_books_and_pictures_agree(store: Store, se
     assert came.made == world.states()["posted"] == len(world.keeper.kept)
     assert sum((one.unknown for one in came.ended), ZERO) == came.balance.unknown
     assert len(world.sender.sent) == sum(world.states().values()) == world.tally.requests
+
+
+def test_pictures_that_are_made_pay_for_second_tries(store: Store):
+    """One in eight fails: the tenth that the run begins with would not do, the pictures in between give it back."""
+
+    def script(sent: Sent) -> tuple[float, Reply]:
+        return 0.1, INTERNAL if sent.number % 8 == 0 and sent.try_ == 1 else GOOD
+
+    world, came = run(store, script, count=80, most=1)
+    assert came.made == 80
+    assert world.states()["unknown"] > 8
 
 
 def virtually(work: Callable[[], Awaitable[None]]) -> None:

@@ -212,6 +212,19 @@ def test_a_clock_that_jumps_forward_does_not_crowd_the_requests_of_a_process(sto
     assert most_in_a_window(departures) <= 120
 
 
+def test_after_a_stall_the_late_ones_of_a_process_keep_their_distance(store: Store):
+    async def work() -> list[float]:
+        pace, departures = pace_on(store, 720), list[float]()
+        tasks = [asyncio.create_task(depart(pace, departures)) for _ in range(60)]
+        await asyncio.sleep(2)
+        stall(0.8)  # ten of them are late now, and not late enough to be given up
+        await asyncio.gather(*tasks)
+        return departures
+
+    departures = in_virtual_time(work)
+    assert min(after - before for before, after in itertools.pairwise(departures)) >= 60 / 720 - ROUNDING_S
+
+
 def test_accounts_have_rates_of_their_own(store: Store):
     async def work() -> float:
         paces = [Pace(InlineJournal(store), name, 6, None, Clock()) for name in ("a" * 32, "b" * 32)]

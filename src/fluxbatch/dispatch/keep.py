@@ -22,11 +22,12 @@ from fluxbatch.cloudflare.outcome import (
     Throttled,
     read_outcome,
 )
-from fluxbatch.dataset.image import inspect
+from fluxbatch.dataset.image import inspect, sample
 from fluxbatch.dataset.record import Delivery, picture_row
 from fluxbatch.dataset.spool import Spool, Spooled
-from fluxbatch.manifest.request import ImageRequest
-from fluxbatch.models.money import Money
+from fluxbatch.manifest.request import ImageRequest, content_digest, request_key
+from fluxbatch.models.catalogue import DEFAULT_MODEL
+from fluxbatch.models.money import ZERO, Money
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,14 @@ class Keeper:
     spool: Spool
     own: pa.Schema
     run: str
+
+    def warm(self) -> None:
+        """Load what a first picture would wait for: Pillow's plugins, scipy, what pyarrow imports for its first row."""
+        content = sample()
+        content_key = request_key(content_digest(DEFAULT_MODEL, "", 256, 256, 1, None, None, ()), 0)
+        request = ImageRequest(1, None, DEFAULT_MODEL, "", 256, 256, 1, None, None, (), 0, content_key)
+        delivery = Delivery(request, content, ZERO, 1, 0.0, None, datetime.now(UTC), self.run)
+        picture_row(delivery, inspect(content, 256, 256), self.own)
 
     def keep(self, request: ImageRequest, attempt: AttemptId, reply: Reply | Broken, at: datetime) -> Answer:
         """StorageError when the disk does not take the picture; everything else is an outcome."""

@@ -27,8 +27,15 @@ LATE_S = HEADROOM * WINDOW_S
 """A moment missed by more than the headroom is given up: the next processes' requests are on their way by then."""
 LEASE_S = 1.0
 """A lease covers about a second, so that what a process that dies had taken costs the others no more than that."""
+LEASE_MIN_S = 0.1
+LEASE_MAX = 256
+"""Where the rate is high a commit for each turn would be the slowest step, so a tenth of a second is taken at once."""
 LEASES_AHEAD = 64
 """More leases than processes share an account: a grid that lies further ahead is a clock that has jumped back."""
+UNPACED_S = 0.005
+"""While no rate is known: so that the first refusal is heard before a hundred more have left."""
+SLACK = 0.1
+"""A timer fires a little late. A tenth of a distance may be made good, so that lateness does not add up."""
 TIMER_S = 0.002
 """A timer is no finer than this: above 500 requests a second the strict distance is kept between pairs, threes, …"""
 USED = 0.8
@@ -91,8 +98,7 @@ class Pace:
             turn = await self.turn()  # once: a ledger that is always late slows the sending, it must not stop it
         if turn is not None:
             await self._sleep_until(turn)
-            if self._strict is not None:
-                await self._strict.acquire()
+        await self._strict.acquire()
 
     def close(self) -> None:
         """The run is over: nobody waits for a turn any more."""
@@ -147,7 +153,8 @@ class Pace:
         if not self._slots:
             assert self.rate.per_second is not None
             interval_s = (1 + HEADROOM) / self.rate.per_second
-            count = max(1, min(self._waiting, int(LEASE_S / interval_s)))
+            wanted = max(self._waiting, int(LEASE_MIN_S / interval_s))
+            count = max(1, min(wanted, LEASE_MAX, int(LEASE_S / interval_s)))
             asked_at = self._now()
             # A moment may be missed by LATE_S; only a ledger that is slower than half of that has to be asked ahead.
             ahead_s = max(0.0, self._lag_s - LATE_S / 2)
@@ -179,8 +186,8 @@ class Pace:
                 pass
 
 
-def _limiter(rate: Rate) -> AsyncLimiter | None:
+def _limiter(rate: Rate) -> AsyncLimiter:
     if rate.per_second is None:
-        return None
-    burst = max(1, int(rate.per_second * TIMER_S))
-    return AsyncLimiter(burst, burst / rate.per_second)
+        return AsyncLimiter(1, UNPACED_S)
+    capacity = max(1, int(rate.per_second * TIMER_S)) + SLACK
+    return AsyncLimiter(capacity, capacity * (1 + HEADROOM / 2) / rate.per_second)

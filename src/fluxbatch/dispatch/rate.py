@@ -30,6 +30,10 @@ CREEP = 1.01
 UNTRIED = 1.1
 """Growth where no wall is known: what was measured first may have been far too low."""
 STRETCH_MAX_S = 120.0
+ROUND_S = (1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0)
+ROUND_WITHIN = 0.2
+"""Windows are round: a span near one is that one, its rate is exact, and growth can wait."""
+ROUND_STRETCH_S = 30.0
 
 
 def measured(rate: Rate, accepted: int, span_s: float, now_s: float) -> Rate:
@@ -38,8 +42,9 @@ def measured(rate: Rate, accepted: int, span_s: float, now_s: float) -> Rate:
     Unknown so far: that is the rate, and the span is its window. Known: back to what was good, or a tenth down.
     """
     if rate.per_second is None:
-        seen = max(accepted, 1) / span_s
-        return replace(rate, per_second=seen, stretch_s=min(max(span_s, 1.0), WINDOW_S), since_s=now_s)
+        window_s = next((s for s in ROUND_S if abs(span_s - s) <= ROUND_WITHIN * s), None)
+        stretch_s = min(max(span_s, 1.0), WINDOW_S) if window_s is None else ROUND_STRETCH_S
+        return replace(rate, per_second=max(accepted, 1) / (window_s or span_s), stretch_s=stretch_s, since_s=now_s)
     good = rate.good if rate.good is not None and rate.good < rate.per_second else rate.per_second * CUT
     again = rate.refused_at is not None and rate.per_second <= rate.refused_at * CREEP
     stretch_s = min(2 * rate.stretch_s, STRETCH_MAX_S) if again else rate.stretch_s  # the same wall: touch it seldom
