@@ -11,6 +11,8 @@ from fluxbatch.simulator import Simulator
 
 IN_FLIGHT = 50
 SMALL = {"width": 512, "height": 512, "steps": 4}
+# Small shards, so that little is left to seal when the last picture is in.
+OURS: dict[str, object] = {"max_in_flight": IN_FLIGHT, "rate": FREE_RATE, "rows_per_shard": 100, **SMALL}
 
 NOTES = (
     "From the first request leaving to the last picture standing in a sealed part (fluxbatch), or in a file (scripts).",
@@ -25,8 +27,8 @@ def measure(count: int) -> list[list[str]]:
         environment = account(simulator, folder / "ledger.sqlite3")
         manifest = prompts(folder / "prompts.csv", count)
         ideal_s = count * STEADY.latency_s / IN_FLIGHT
-        cold = driven.run(manifest, folder / "cold", environment, max_in_flight=IN_FLIGHT, rate=FREE_RATE, **SMALL)
-        warm = driven.run(manifest, folder / "warm", environment, max_in_flight=IN_FLIGHT, rate=FREE_RATE, **SMALL)
+        cold = driven.run(manifest, folder / "cold", environment, **OURS)
+        warm = driven.run(manifest, folder / "warm", environment, **OURS)
         rows = [_ours("fluxbatch, cold", cold, ideal_s), _ours("fluxbatch, in-flight limit learned", warm, ideal_s)]
         scripts = [_script(client, count, folder / client, environment, ideal_s) for client in ("httpx", "aiohttp")]
     return [*rows, *scripts, ["the ideal", seconds(ideal_s), "100.0 %", "", "", ""]]

@@ -37,7 +37,9 @@ def test_the_session_says_what_the_readme_shows(tmp_path: Path) -> None:
         words = shlex.split(command)
         assert words[0] == "fluxbatch"
         run = [sys.executable, "-c", "from fluxbatch.cli import main; main()", *words[1:]]
-        done = subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            run, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False
+        )
         said = squeezed(done.stdout + done.stderr)
         for line in shown:
             assert squeezed(line) in said, f"{command} does not say: {line}\n{said}"

@@ -387,10 +387,10 @@ def test_whatever_the_platform_answers_books_and_pictures_agree(store: Store, se
 
 
 def test_pictures_that_are_made_pay_for_second_tries(store: Store):
-    """One in eight fails: the tenth that the run begins with would not do, the pictures in between give it back."""
+    """One in five fails: the tenth that the run begins with would not do, the pictures in between give it back."""
 
     def script(sent: Sent) -> tuple[float, Reply]:
-        return 0.1, INTERNAL if sent.number % 8 == 0 and sent.try_ == 1 else GOOD
+        return 0.1, INTERNAL if sent.number % 5 == 0 and sent.try_ == 1 else GOOD
 
     world, came = run(store, script, count=80, most=1)
     assert came.made == 80

@@ -222,7 +222,8 @@ def test_after_a_stall_the_late_ones_of_a_process_keep_their_distance(store: Sto
         return departures
 
     departures = in_virtual_time(work)
-    assert min(after - before for before, after in itertools.pairwise(departures)) >= 60 / 720 - ROUNDING_S
+    # A tenth of a distance may be made good, so that the lateness of timers does not add up.
+    assert min(after - before for before, after in itertools.pairwise(departures)) >= 0.9 * 60 / 720
 
 
 def test_accounts_have_rates_of_their_own(store: Store):
