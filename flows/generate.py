@@ -127,7 +127,7 @@ async def _progress(batch: Batch) -> AsyncIterator[None]:
 
 
 async def _move(batch: Batch, done: asyncio.Event) -> None:
-    try:
+    with _out_of_the_way("the progress"):
         artifact = await acreate_progress_artifact(0.0, key="pictures", description="pictures done of all asked")
         while not done.is_set():
             with suppress(TimeoutError):
@@ -135,20 +135,25 @@ async def _move(batch: Batch, done: asyncio.Event) -> None:
                     await done.wait()
             share = 100.0 * batch.tally.done / max(1, batch.tally.asked)
             await aupdate_progress_artifact(artifact, progress=share)
-    except Exception as error:  # noqa: BLE001 - a run that spends must not end because its progress cannot be shown
-        log.warning("progress is not shown any more: %s", error)
+
+
+@contextmanager
+def _out_of_the_way(what: str) -> Iterator[None]:
+    """A run that spends must not end, and what it made must not be lost, because Prefect cannot be told of it."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever Prefect's client raises when its server is not there
+        log.warning("%s cannot be shown by Prefect: %s", what, error)
 
 
 async def _publish(summary: Summary, manifest: Path) -> None:
-    try:
+    with _out_of_the_way("the summary"):
         await acreate_table_artifact(
             [{"what": name, "value": str(value)} for name, value in (*picture_rows(summary), *spend_rows(summary))],
             key="spend",
             description=f"{manifest.name}: what was made and spent",
         )
         await acreate_markdown_artifact(to_markdown(summary, manifest.name), key="summary")
-    except Exception as error:  # noqa: BLE001 - the pictures are kept and booked, whether Prefect hears of it or not
-        log.warning("the artifacts could not be published: %s", error)
 
 
 def _state(summary: Summary) -> State[dict[str, Any]]:
@@ -178,8 +183,6 @@ def _logged_by_prefect() -> Iterator[None]:
     finally:
         logger.removeHandler(handler)
         logger.setLevel(before)
-        with suppress(Exception):
-            handler.close()
 
 
 def main() -> None:

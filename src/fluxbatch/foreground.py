@@ -67,8 +67,12 @@ def stop_on_signals(batch: Batch, task: asyncio.Task[object]) -> Iterator[None]:
         yield
         return
 
+    heard = 0
+
     def stop() -> None:
-        if batch.stop.by is StoppedBy.SIGNAL:
+        nonlocal heard
+        heard += 1
+        if heard > 1:
             task.cancel()
         batch.stop.request(StoppedBy.SIGNAL, "interrupted; what was in flight was waited for")
 

@@ -37,6 +37,7 @@ from fluxbatch.dispatch.pace import Pace
 from fluxbatch.dispatch.retry import Quota
 from fluxbatch.dispatch.stop import Stop, StoppedBy
 from fluxbatch.dispatch.tally import Tally
+from fluxbatch.errors import UsageError
 from fluxbatch.job import Job, credentials_of
 from fluxbatch.prepare import Prepared, now_us
 
@@ -50,12 +51,15 @@ SWITCH_S = 0.0005
 async def drive(batch: Batch, work: Callable[[Shard], Awaitable[object]]) -> None:
     """Run each shard's work; the next shard begins when the one before has nothing left to start."""
     async with asyncio.TaskGroup() as group:
-        async for shard in batch.shards():
-            # Once the run is over nothing is sent: what is left is only counted, which is no work to be watched.
-            task = group.create_task(_awaited((batch.work if batch.stop.is_set else work)(shard)))
-            started = asyncio.ensure_future(shard.all_out.wait())
-            await asyncio.wait((task, started), return_when=asyncio.FIRST_COMPLETED)
-            started.cancel()
+        try:
+            async for shard in batch.shards():
+                # Once the run is over nothing is sent: what is left is only counted, which is no work to be watched.
+                task = group.create_task(_awaited((batch.work if batch.stop.is_set else work)(shard)))
+                started = asyncio.ensure_future(shard.all_out.wait())
+                await asyncio.wait((task, started), return_when=asyncio.FIRST_COMPLETED)
+                started.cancel()
+        except UsageError as error:  # the manifest was changed since it was checked; what is in flight is finished
+            batch.stop.request(StoppedBy.PLATFORM, str(error))
 
 
 async def _awaited(work: Awaitable[object]) -> None:

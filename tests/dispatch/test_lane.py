@@ -13,6 +13,7 @@ from fluxbatch.dispatch.adapt import PROOF_S, Flight, Gate
 from fluxbatch.dispatch.hold import Hold, Trouble
 from fluxbatch.dispatch.lane import Flying, Lane
 from fluxbatch.dispatch.pace import Pace
+from fluxbatch.dispatch.rate import CUT
 from fluxbatch.dispatch.stop import Stop, StoppedBy
 from tests.dispatch.dispatch_kit import ACCOUNT, InlineJournal
 from tests.dispatch.virtual import Clock, in_virtual_time, now
@@ -237,7 +238,7 @@ class TestRate:
             await asyncio.sleep(PROOF_S + 0.01)
             assert probe.proved
             assert road.trouble is None
-            assert road.pace.rate.per_second == pytest.approx(9.0)
+            assert road.pace.rate.per_second == pytest.approx(10.0 * CUT)
 
         virtually(work)
 

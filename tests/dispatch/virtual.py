@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 EPOCH_S = 1_800_000_000.0
-TURNS_MAX = 5_000
+TURNS_MAX = 200
 
 
 class Stuck(Exception):
