@@ -91,7 +91,7 @@ def tally() -> Tally:
     balance = Balance(10**9, spent=charge(300), reserved=charge(7), unknown=charge(50))
     found = Tally(balance, asked=12, already=2, ended=Counter({End.REFUSED: 1, End.INVALID: 1, End.LOST: 1}))
     for number in range(4):
-        found.picture(float(number), 1.0, charge(25))
+        found.picture(float(number))
     found.ended[End.FAILED] += 1
     found.requests, found.refusals, found.peak_in_flight = 9, 2, 5
     found.codes.update(["3040", "3040", "3030"])

@@ -71,7 +71,7 @@ class TestOutcomes:
         assert (one.end, one.attempts, one.code, one.message, one.unknown) == (End.MADE, 1, None, None, ZERO)
         assert one.kept is not None
         assert (one.kept.key, one.kept.attempt, one.kept.actual) == (request(1).key, 1, charge(20_606))
-        assert (world.tally.made, world.tally.cost_of_made, world.tally.requests) == (1, charge(20_606), 1)
+        assert (world.tally.made, world.tally.balance.spent, world.tally.requests) == (1, charge(20_606), 1)
 
     @pytest.mark.parametrize("answer", [RATE, ROOM, NOT_SENT], ids=["rate", "room", "not sent"])
     def test_what_was_not_billed_is_void_and_sent_again(self, store: Store, answer: Reply | Broken):

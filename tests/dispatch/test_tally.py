@@ -25,18 +25,18 @@ def test_all_counts_together_are_what_was_asked():
     assert parts == counts.asked == counts.done + counts.left
 
 
-def test_a_picture_adds_to_the_counts_and_the_cost():
+def test_a_picture_adds_to_the_counts():
     counts = tally(asked=2)
-    counts.picture(10.0, 150.0, Money(110, 1))
-    counts.picture(20.0, 50.0, Money(220, 2))
-    assert (counts.made, counts.left, counts.latency_s_sum, counts.cost_of_made) == (2, 0, 200.0, Money(330, 3))
+    counts.picture(10.0)
+    counts.picture(20.0)
+    assert (counts.made, counts.left) == (2, 0)
 
 
 def test_speed_is_over_the_last_minute_and_forgets_what_is_older():
     counts = tally()
     assert counts.per_minute(0.0) == 0
     for second in range(0, 120, 2):
-        counts.picture(float(second), 1.0, ZERO)
+        counts.picture(float(second))
     assert counts.per_minute(118.0) == pytest.approx(30)
     assert counts.per_minute(148.0) == pytest.approx(15, abs=1)
     assert counts.per_minute(1000.0) == 0

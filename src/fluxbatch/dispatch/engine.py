@@ -262,7 +262,7 @@ class Engine:
         unknown = bound if resolution.state == State.UNKNOWN else ZERO
         course.unknown += unknown
         self.tally.moved(spent=resolution.actual, reserved=ZERO - bound, unknown=unknown)
-        self._tell(answer, bound, reply.latency_s)
+        self._tell(answer, bound)
         return answer
 
     async def _keep(self, request: ImageRequest, attempt: AttemptId, reply: Reply | Broken, at: datetime) -> Answer:
@@ -271,11 +271,11 @@ class Engine:
         answer: Answer = await self.offload(self.keeper.keep, request, attempt, reply, at)
         return answer
 
-    def _tell(self, answer: Answer, bound: Money, latency_s: float) -> None:
+    def _tell(self, answer: Answer, bound: Money) -> None:
         outcome = answer.outcome
         if isinstance(outcome, Delivered):
             self.quota.refund()
-            self.tally.picture(self.now(), latency_s, answer.actual)
+            self.tally.picture(self.now())
             if answer.actual.nano_usd > bound.nano_usd:
                 self.stop.request(
                     StoppedBy.PLATFORM,

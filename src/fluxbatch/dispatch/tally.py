@@ -26,10 +26,7 @@ class Tally:
     in_flight: int = 0
     peak_in_flight: int = 0
     codes: Counter[str] = field(default_factory=Counter)
-    latency_s_sum: float = 0.0
     made_at_s: deque[float] = field(default_factory=deque)
-    spent_before: Money = ZERO
-    cost_of_made: Money = ZERO
 
     @property
     def refused(self) -> int:
@@ -54,11 +51,9 @@ class Tally:
     def done(self) -> int:
         return self.asked - self.left
 
-    def picture(self, at_s: float, latency_s: float, cost: Money) -> None:
+    def picture(self, at_s: float) -> None:
         """One more was made."""
         self.made += 1
-        self.latency_s_sum += latency_s
-        self.cost_of_made += cost
         self.made_at_s.append(at_s)
 
     def per_minute(self, now_s: float) -> float:
