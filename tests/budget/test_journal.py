@@ -73,6 +73,20 @@ async def at_once(store: CountingStore, journal: ThreadJournal, *operations) -> 
     return (await asyncio.gather(first, *tasks, return_exceptions=True))[1:]
 
 
+async def test_what_may_wait_is_done_behind_what_may_not_and_by_itself_when_nobody_comes(ledger_books: Books):
+    ledger_books.open(3 * BOUND.nano_usd)
+    done: list[str] = []
+    with journal_over(CountingStore(ledger_books.store)) as journal:
+        await asyncio.gather(
+            journal.do(lambda tx: done.append("booking"), may_wait=True),
+            journal.do(lambda tx: done.append("second booking"), may_wait=True),
+            journal.do(lambda tx: done.append("reservation")),
+        )
+        assert done == ["reservation", "booking", "second booking"]
+        await journal.do(lambda tx: done.append("alone"), may_wait=True)
+    assert done[3:] == ["alone"]
+
+
 async def test_what_waits_shares_one_commit_and_each_caller_gets_its_own_result(ledger_books: Books):
     ledger_books.open(3 * BOUND.nano_usd)
     store = CountingStore(ledger_books.store)

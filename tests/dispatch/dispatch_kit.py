@@ -148,7 +148,7 @@ class InlineJournal:
         self.after = after
         self.commits = 0
 
-    async def do(self, operation: Callable[[Connection], T]) -> T:
+    async def do(self, operation: Callable[[Connection], T], *, may_wait: bool = False) -> T:
         await asyncio.sleep(self.delay_s)
         with self.store.transaction() as tx:
             result = operation(tx)

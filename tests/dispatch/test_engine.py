@@ -243,7 +243,7 @@ class TestDisk:
 
     def test_a_ledger_that_fails_stops_the_run_at_once(self, store: Store):
         class FailingJournal(InlineJournal):
-            async def do(self, operation):
+            async def do(self, operation, *, may_wait=False):
                 if self.commits >= 20:
                     raise LedgerError("the ledger cannot be used: disk I/O error")
                 return await super().do(operation)

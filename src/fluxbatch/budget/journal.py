@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
@@ -23,12 +24,15 @@ from fluxbatch.errors import FluxbatchError, LedgerError
 
 T = TypeVar("T")
 BATCH_MAX = 256
+COMPANY_S = 0.01
 
 
 class Journal(Protocol):
     """Runs an operation in a durable transaction; when it returns, the result is on the disk."""
 
-    async def do(self, operation: Callable[[Connection], T]) -> T: ...
+    async def do(self, operation: Callable[[Connection], T], *, may_wait: bool = False) -> T:
+        """`may_wait`: nobody is held up by it, so it may keep others company."""
+        ...
 
 
 @dataclass(slots=True)
@@ -36,6 +40,7 @@ class _Job:
     operation: Callable[[Connection], Any]
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Any]
+    may_wait: bool
     result: Any = None
     error: BaseException | None = None
 
@@ -51,7 +56,7 @@ class ThreadJournal:
         self._thread = threading.Thread(target=self._work, name="fluxbatch-ledger", daemon=True)
         self._thread.start()
 
-    async def do(self, operation: Callable[[Connection], T]) -> T:
+    async def do(self, operation: Callable[[Connection], T], *, may_wait: bool = False) -> T:
         """Run the operation and wait until it is durable. LedgerError once the database has failed: it stays so."""
         if self._broken is not None:
             raise self._broken
@@ -59,7 +64,7 @@ class ThreadJournal:
             raise RuntimeError("the journal is closed: nobody would do this")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put(_Job(operation, loop, future))
+        self._jobs.put(_Job(operation, loop, future, may_wait))
         return await future
 
     def close(self) -> None:
@@ -79,15 +84,20 @@ class ThreadJournal:
                 return
 
     def _take(self, first: _Job) -> tuple[list[_Job], bool]:
+        """All that waits, and whether the end was among it. Who may wait does, for a moment: a request that is about
+        to leave then need not queue behind the booking of one that has come back, and one sync does for both."""
         batch = [first]
+        until = time.monotonic() + COMPANY_S
         while len(batch) < BATCH_MAX:
+            patience_s = until - time.monotonic() if all(job.may_wait for job in batch) else 0.0
             try:
-                job = self._jobs.get_nowait()
+                job = self._jobs.get(timeout=patience_s) if patience_s > 0 else self._jobs.get_nowait()
             except queue.Empty:
                 break
             if job is None:
                 return batch, True
             batch.append(job)
+        batch.sort(key=lambda job: job.may_wait)
         return batch, False
 
     def _commit(self, batch: list[_Job]) -> None:

@@ -56,9 +56,10 @@ _MOVE = sa.update(datasets).where(_this_dataset).values(_moves(*_ALL))
 _INSERT = sa.insert(attempts)
 _RESOLVE = (
     sa.update(attempts)
-    .where(_this_attempt, attempts.c.state.in_(sa.bindparam("b_from", expanding=True)))
+    .where(_this_attempt, attempts.c.state == sa.bindparam("b_from"))
     .values({name: sa.bindparam(f"v_{name}") for name in ("state", "end", "actual_nano_usd", "actual_centineurons")})
     .values({name: sa.bindparam(f"v_{name}") for name in ("resolved_at_us", "code", "message", "request_id")})
+    .returning(attempts.c.bound_nano_usd, attempts.c.bound_centineurons)
 )
 _FIND = sa.select(attempts).where(_this_attempt)
 
@@ -123,7 +124,7 @@ def reserve(tx: Connection, attempt: AttemptId, run: str, model: str, bound: Mon
 def resolve(tx: Connection, attempt: AttemptId, resolution: Resolution, now_us: int) -> None:
     """Post, void or leave as unknown. AlreadyResolved, naming the first resolution, when that was done before."""
     assert resolution.state != State.SENT, "an attempt is sent once, by its reservation"
-    _resolve_from(tx, (State.SENT,), attempt, resolution, now_us)
+    _resolve_from(tx, State.SENT, attempt, resolution, now_us)
 
 
 def adopt(tx: Connection, attempt: AttemptId, actual: Money, run: str, now_us: int) -> bool:
@@ -139,7 +140,7 @@ def adopt(tx: Connection, attempt: AttemptId, actual: Money, run: str, now_us: i
         raise _no_budget(attempt.dataset)
     if known is not None:
         resolution = Resolution(State.POSTED, End.MADE, actual=actual)
-        _resolve_from(tx, (State.SENT, State.UNKNOWN, State.VOID), attempt, resolution, now_us)
+        _resolve_from(tx, State(known.state), attempt, resolution, now_us)
         return True
     entry = {"dataset": attempt.dataset, "key": attempt.key, "number": attempt.number, "run": run, "model": "adopted"}
     amounts = {
@@ -251,22 +252,14 @@ def _names(attempt: AttemptId) -> dict[str, object]:
     return {"b_dataset": attempt.dataset, "b_key": attempt.key, "b_number": attempt.number}
 
 
-def _resolve_from(
-    tx: Connection, allowed: tuple[State, ...], attempt: AttemptId, resolution: Resolution, now_us: int
-) -> None:
-    row = tx.execute(_FIND, _names(attempt)).first()
-    if row is None:
-        raise LedgerError(f"{attempt} is not in the ledger, so it cannot become {resolution.state}")
-    if row.state not in allowed:
-        raise AlreadyResolved(
-            f"{attempt} became {row.state} ({row.end}) before, so it cannot become {resolution.state}"
-        )
+def _resolve_from(tx: Connection, before: State, attempt: AttemptId, resolution: Resolution, now_us: int) -> None:
+    """Leave the state `before`, by one conditional UPDATE: of two who would resolve an attempt, one finds it gone."""
     posted = resolution.state == State.POSTED
     changed = tx.execute(
         _RESOLVE,
         _names(attempt)
         | {
-            "b_from": list(allowed),
+            "b_from": before,
             "v_state": resolution.state,
             "v_end": resolution.end,
             "v_actual_nano_usd": resolution.actual.nano_usd if posted else None,
@@ -276,17 +269,24 @@ def _resolve_from(
             "v_message": resolution.message,
             "v_request_id": resolution.request_id,
         },
-    )
-    assert changed.rowcount == 1, f"{attempt} changed under an exclusive transaction"
-    bound = Money(row.bound_nano_usd, row.bound_centineurons)
+    ).first()
+    if changed is None:
+        raise _not_resolved(tx, attempt, resolution)
+    bound = Money(changed.bound_nano_usd, changed.bound_centineurons)
     _move(
         tx,
         attempt.dataset,
-        reserved=ZERO - bound if row.state == State.SENT else ZERO,
+        reserved=ZERO - bound if before == State.SENT else ZERO,
         spent=resolution.actual if posted else ZERO,
-        unknown=(bound if resolution.state == State.UNKNOWN else ZERO)
-        - (bound if row.state == State.UNKNOWN else ZERO),
+        unknown=(bound if resolution.state == State.UNKNOWN else ZERO) - (bound if before == State.UNKNOWN else ZERO),
     )
+
+
+def _not_resolved(tx: Connection, attempt: AttemptId, resolution: Resolution) -> LedgerError:
+    row = tx.execute(_FIND, _names(attempt)).first()
+    if row is None:
+        return LedgerError(f"{attempt} is not in the ledger, so it cannot become {resolution.state}")
+    return AlreadyResolved(f"{attempt} became {row.state} ({row.end}) before, so it cannot become {resolution.state}")
 
 
 def _move(tx: Connection, dataset: str, reserved: Money = ZERO, spent: Money = ZERO, unknown: Money = ZERO) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
@@ -91,6 +92,7 @@ RESERVED: frozenset[str] = frozenset(column.name for column in (*ASKED, *MADE))
 """All column names that a part has besides the user's own."""
 
 
+@lru_cache(maxsize=8)
 def part_schema(own: pa.Schema) -> pa.Schema:
     """The columns of a part: what was asked, the user's own (`own.kept_schema`), what was made."""
     fields = [*_fields(ASKED), *own, *_fields(MADE)]
@@ -105,11 +107,20 @@ def picture_row(delivery: Delivery, picture: Picture, own: pa.Schema) -> pa.Reco
     """One delivery as a batch of one row with the schema `part_schema(own)`; `own` is the dataset's."""
     own_row = None if delivery.request.own is None else delivery.request.own.row()
     arrays = [
-        *(pa.array([column.value(delivery, picture)], column.type) for column in ASKED),
+        *_values(_ASKED, ASKED, delivery, picture),
         *fit_row(own_row, own),
-        *(pa.array([column.value(delivery, picture)], column.type) for column in MADE),
+        *_values(_MADE, MADE, delivery, picture),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=part_schema(own))
+
+
+_ASKED, _MADE = pa.struct(_fields(ASKED)), pa.struct(_fields(MADE))
+
+
+def _values(row: pa.StructType, columns: tuple[Column, ...], delivery: Delivery, picture: Picture) -> list[pa.Array]:
+    """One value a column. As one struct, which takes pyarrow a third of the time of an array each."""
+    values = {column.name: column.value(delivery, picture) for column in columns}
+    return list(pa.array([values], row).flatten())
 
 
 def integers(column: pa.Array) -> list[int]:

@@ -254,7 +254,7 @@ class Engine:
             self.lane.answered(flying, answer.outcome, reply.latency_s)
             resolution = resolution_of(answer)
             now_us = round(self.now() * 1e6)
-            await self.journal.do(lambda tx: ledger.resolve(tx, attempt, resolution, now_us))
+            await self.journal.do(lambda tx: ledger.resolve(tx, attempt, resolution, now_us), may_wait=True)
         finally:
             self._unsettled -= 1
             self._settled.set()
