@@ -156,7 +156,7 @@ def _tried(what: str, look: Callable[[], Check]) -> Check:
 
 def _ledger(settings: Settings) -> Check:
     with contextlib.closing(Store(settings.ledger)) as store, store.transaction():
-        return Check("ledger", f"{settings.ledger} can be written")
+        return Check("ledger", f"{store.url} can be written")
 
 
 def _disk(out: Path) -> Check:
