@@ -29,7 +29,7 @@ from fluxbatch.cloudflare.client import Client
 from fluxbatch.cloudflare.outcome import Fatal
 from fluxbatch.dataset.failures import FailureWriter
 from fluxbatch.dispatch.adapt import Gate, first_flight
-from fluxbatch.dispatch.engine import Engine, Sender
+from fluxbatch.dispatch.engine import Engine, Offload, Sender
 from fluxbatch.dispatch.hold import Hold
 from fluxbatch.dispatch.keep import Keeper
 from fluxbatch.dispatch.lane import Lane
@@ -82,16 +82,17 @@ async def open_batch(ready: Prepared) -> AsyncIterator[Batch]:
         await stack.enter_async_context(client)
         journal = ThreadJournal(ready.store)
         stack.callback(journal.close)
-        executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="fluxbatch")
+        executor, behind = (ThreadPoolExecutor(WORKERS, thread_name_prefix=name) for name in ("spool", "look"))
         stack.callback(executor.shutdown, wait=True, cancel_futures=True)
+        stack.callback(behind.shutdown, wait=True, cancel_futures=True)
         failures = FailureWriter(ready.dataset.folder / "failures.parquet", ready.dataset.own_schema)
         stack.callback(failures.discard)
-        engine = _engine(ready, client, journal, executor)
+        engine = _engine(ready, client, journal, _offload(executor), _offload(behind))
         if ready.plan.due:
-            await asyncio.get_running_loop().run_in_executor(executor, engine.keeper.warm)
+            await engine.offload(engine.keeper.warm)
             stack.enter_context(_responsive())
         await journal.do(lambda tx: side.open_run(tx, ready.run, ready.dataset.id, str(ready.job.manifest), now_us()))
-        batch = Batch(ready, journal, engine, executor, failures, time.monotonic())
+        batch = Batch(ready, journal, engine, failures, time.monotonic())
         if ready.plan.due:
             await _preflight(client, ready.job, batch.stop)
         yield batch
@@ -112,13 +113,16 @@ def _responsive() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
-def _engine(ready: Prepared, sender: Sender, journal: Journal, executor: ThreadPoolExecutor) -> Engine:
-    job, plan = ready.job, ready.plan
-    stop = Stop()
-
+def _offload(executor: ThreadPoolExecutor) -> Offload:
     async def offload(function: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(executor, function, *args)
 
+    return offload
+
+
+def _engine(ready: Prepared, sender: Sender, journal: Journal, offload: Offload, behind: Offload) -> Engine:
+    job, plan = ready.job, ready.plan
+    stop = Stop()
     return Engine(
         dataset=ready.dataset.id,
         run=ready.run,
@@ -127,6 +131,7 @@ def _engine(ready: Prepared, sender: Sender, journal: Journal, executor: ThreadP
         lane=_lane(ready, journal, stop),
         keeper=Keeper(ready.spool, ready.dataset.own_schema, ready.run),
         offload=offload,
+        behind=behind,
         stop=stop,
         tally=Tally(ready.recovery.balance, asked=plan.asked, already=plan.already, ended=plan.ended.copy()),
         quota=Quota(plan.due),

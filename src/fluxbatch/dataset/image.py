@@ -46,6 +46,15 @@ _UNDECODABLE = (
 )
 
 
+def suffix_of(content: bytes) -> str:
+    """What a file with these bytes should end in, by their first ones."""
+    if content.startswith(b"\xff\xd8\xff"):
+        return ".jpg"
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return ".png"
+    return ".webp" if content[:4] == b"RIFF" and content[8:12] == b"WEBP" else ".bin"
+
+
 @dataclass(frozen=True, slots=True)
 class Picture:
     """The facts of a picture. Sizes are in pixels, as the header says; `check` is ok, wrong_size, undecodable or blank.

@@ -20,8 +20,10 @@ import pyarrow.parquet as pq
 from fluxbatch.dataset import files
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.header import Part
+from fluxbatch.dataset.image import Picture, inspect
 from fluxbatch.dataset.parts import METADATA_KEY, belongs
 from fluxbatch.dataset.quarantine import Damaged
+from fluxbatch.dataset.record import looked_at
 from fluxbatch.dataset.spool import Spool, Spooled
 from fluxbatch.models.money import ZERO, Money
 
@@ -154,7 +156,13 @@ def _load(spool: Spool, entry: Spooled, schema: pa.Schema) -> pa.RecordBatch:
     row = spool.load(entry)
     if not row.schema.equals(schema):
         raise Damaged(f"{entry.path}: has other columns than this dataset")
-    return row
+    return looked_at(row, entry.picture or _look(row))
+
+
+def _look(row: pa.RecordBatch) -> Picture:
+    """At a picture that nobody has looked at: its run died, or too many were waiting."""
+    content = row.column("image")[0]["bytes"].as_py()
+    return inspect(content, row.column("width")[0].as_py(), row.column("height")[0].as_py())
 
 
 @lru_cache(maxsize=8)
