@@ -12,12 +12,13 @@ import contextlib
 import gc
 import logging
 import os
+import random
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import SecretStr
@@ -66,6 +67,17 @@ async def _awaited(work: Awaitable[object]) -> None:
     await work
 
 
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a run touches besides its files. The simulation hands in another, in which time is virtual."""
+
+    sender: Sender
+    journal: Journal
+    executor: Executor
+    now: Callable[[], float] = time.time
+    chance: random.Random = field(default_factory=random.Random)
+
+
 @asynccontextmanager
 async def open_batch(ready: Prepared) -> AsyncIterator[Batch]:
     """The parts of a run, put together; at the end of the block the batch is closed and summed up.
@@ -84,16 +96,24 @@ async def open_batch(ready: Prepared) -> AsyncIterator[Batch]:
         stack.callback(journal.close)
         executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="fluxbatch")
         stack.callback(executor.shutdown, wait=True, cancel_futures=True)
-        failures = FailureWriter(ready.dataset.folder / "failures.parquet", ready.dataset.own_schema)
-        stack.callback(failures.discard)
-        engine = _engine(ready, client, journal, executor)
         if ready.plan.due:
-            await asyncio.get_running_loop().run_in_executor(executor, engine.keeper.warm)
+            await asyncio.get_running_loop().run_in_executor(executor, _keeper(ready).warm)
             stack.enter_context(_responsive())
-        await journal.do(lambda tx: side.open_run(tx, ready.run, ready.dataset.id, str(ready.job.manifest), now_us()))
-        batch = Batch(ready, journal, engine, executor, failures, time.monotonic())
+        batch = await stack.enter_async_context(batch_in(World(client, journal, executor), ready))
         if ready.plan.due:
             await _preflight(client, ready.job, batch.stop)
+        yield batch
+
+
+@asynccontextmanager
+async def batch_in(world: World, ready: Prepared) -> AsyncIterator[Batch]:
+    """The same in a world that is given, and is closed by whoever made it."""
+    with contextlib.ExitStack() as stack:
+        failures = FailureWriter(ready.dataset.folder / "failures.parquet", ready.dataset.own_schema)
+        stack.callback(failures.discard)
+        run, dataset, manifest = ready.run, ready.dataset.id, str(ready.job.manifest)
+        await world.journal.do(lambda tx: side.open_run(tx, run, dataset, manifest, now_us()))
+        batch = Batch(ready, world.journal, _engine(ready, world), world.executor, failures, time.monotonic())
         yield batch
         await batch.close()
 
@@ -112,38 +132,43 @@ def _responsive() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
-def _engine(ready: Prepared, sender: Sender, journal: Journal, executor: ThreadPoolExecutor) -> Engine:
+def _engine(ready: Prepared, world: World) -> Engine:
     job, plan = ready.job, ready.plan
     stop = Stop()
 
     async def offload(function: Callable[..., Any], *args: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(executor, function, *args)
+        return await asyncio.get_running_loop().run_in_executor(world.executor, function, *args)
 
     return Engine(
         dataset=ready.dataset.id,
         run=ready.run,
-        sender=sender,
-        journal=journal,
-        lane=_lane(ready, journal, stop),
-        keeper=Keeper(ready.spool, ready.dataset.own_schema, ready.run),
+        sender=world.sender,
+        journal=world.journal,
+        lane=_lane(ready, world, stop),
+        keeper=_keeper(ready),
         offload=offload,
         stop=stop,
         tally=Tally(ready.recovery.balance, asked=plan.asked, already=plan.already, ended=plan.ended.copy()),
         quota=Quota(plan.due),
         policy=job.policy(),
-        now=time.time,
+        now=world.now,
         exposed=asyncio.Semaphore(job.settings.max_in_flight),
+        chance=world.chance,
     )
 
 
-def _lane(ready: Prepared, journal: Journal, stop: Stop) -> Lane:
+def _keeper(ready: Prepared) -> Keeper:
+    return Keeper(ready.spool, ready.dataset.own_schema, ready.run)
+
+
+def _lane(ready: Prepared, world: World, stop: Stop) -> Lane:
     job, settings = ready.job, ready.job.settings
     with ready.store.reading() as tx:
         learned = side.recall(tx, job.account, job.defaults().model.id)
     rate = None if learned is None else learned.rate_per_minute
     return Lane(
         Gate(first_flight(settings.max_in_flight, learned, paced=settings.rate > 0)),
-        Pace(journal, job.account, settings.rate or None, rate, time.time),
+        Pace(world.journal, job.account, settings.rate or None, rate, world.now),
         Hold(settings.patience * 60.0, lambda reason: stop.request(StoppedBy.PLATFORM, reason)),
         stop,
     )
