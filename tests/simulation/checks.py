@@ -1,0 +1,159 @@
+"""What has to be true when a life of the program is over, however it ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.parquet as pq
+
+from fluxbatch.budget import ledger
+from fluxbatch.budget.store import Store
+from fluxbatch.dataset.catalogue import CATALOGUE, Dataset
+from fluxbatch.dataset.spool import Spooled, scan
+from fluxbatch.summary import Summary
+from tests.simulation.world import NANO_USD_PER_CENTINEURON, World
+
+WINDOW_S = 60.0
+Name = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One line of the ledger."""
+
+    key: str
+    number: int
+    state: str
+    end: str | None
+    bound: int
+    actual: int
+
+
+def attempts_of(store: Store) -> list[Attempt]:
+    with store.reading() as tx:
+        rows = tx.exec_driver_sql(
+            'SELECT key, number, state, "end", bound_nano_usd, actual_nano_usd FROM attempts ORDER BY key, number'
+        ).all()
+    return [Attempt(row[0], row[1], row[2], row[3], row[4], row[5] or 0) for row in rows]
+
+
+def check_life(world: World, store: Store, out: Path, prompts: dict[str, str]) -> None:
+    """Money, pictures and rate. `prompts` are the manifest's, by key."""
+    attempts = attempts_of(store)
+    _check_books(world, store)
+    _check_pictures(world, attempts, out, prompts)
+    _check_rate(world)
+
+
+def _check_books(world: World, store: Store) -> None:
+    with store.reading() as tx:
+        names = [row[0] for row in tx.exec_driver_sql("SELECT dataset FROM datasets").all()]
+        for name in names:
+            stored, folded = ledger.balance(tx, name), ledger.audit(tx, name)
+            if stored != folded:
+                world.violated(f"the attempts add up to {folded}, the balance says {stored}")
+    if len(names) > 1:
+        world.violated(f"{len(names)} datasets in the ledger: {names}")
+    world.check_money()
+
+
+def _check_pictures(world: World, attempts: list[Attempt], out: Path, prompts: dict[str, str]) -> None:
+    posted = {(one.key, one.number): one for one in attempts if one.state == "posted"}
+    twice = [key for key, count in Counter(key for key, _ in posted).items() if count > 1]
+    if twice:
+        world.violated(f"bought twice: {[prompts[key] for key in twice]}")
+    kept: dict[Name, tuple[bytes, int]] = {}
+    if (out / CATALOGUE).exists():
+        _check_parts(world, Dataset.open(out), posted, kept)
+    for found in scan(out / ".fluxbatch" / "spool"):
+        if isinstance(found, Spooled):
+            kept.setdefault((found.key, found.attempt), (b"", found.actual.nano_usd))
+        else:
+            world.violated(f"damaged in the spool: {found}")
+    for name, one in posted.items():
+        if name not in kept:
+            world.violated(f"{prompts[name[0]]} #{name[1]} is booked and not kept")
+        elif kept[name][1] != one.actual:
+            world.violated(f"{prompts[name[0]]} #{name[1]} is booked with {one.actual}, kept with {kept[name][1]}")
+        elif kept[name][0] and kept[name][0] not in world.provider.made.get(prompts[name[0]], ()):
+            world.violated(f"{prompts[name[0]]} #{name[1]} is not a picture that was delivered for it")
+    aside = [path.name for path in (out / ".fluxbatch" / "quarantine").glob("*") if path.suffix != ".reason"]
+    if aside:
+        world.violated(f"set aside: {aside}")
+
+
+def _check_parts(
+    world: World, dataset: Dataset, posted: dict[Name, Attempt], kept: dict[Name, tuple[bytes, int]]
+) -> None:
+    for part in dataset.parts:
+        rows = pq.read_table(dataset.path(part), columns=["key", "attempts", "image", "usd"], partitioning=None)
+        for row in rows.to_pylist():
+            name = row["key"], row["attempts"]
+            if any(name[0] == key for key, _ in kept):
+                world.violated(f"{name} stands twice in the parts")
+            if name not in posted:
+                world.violated(f"{name} stands in a part and is not booked")
+            kept[name] = (row["image"]["bytes"], int(row["usd"].scaleb(9)))
+
+
+def _check_rate(world: World) -> None:
+    life = world.life
+    if life is None or not life.rate:
+        return
+    arrivals, limit = world.provider.arrivals_s, int(life.rate)
+    for first, beyond in zip(arrivals, arrivals[limit:], strict=False):
+        if beyond - first < WINDOW_S:
+            world.violated(f"{limit + 1} requests in {beyond - first:.3f} s from {first:.3f} s on")
+            return
+
+
+def check_stranded(world: World, stranded: int, most: int | None) -> None:
+    """What a life that died has left open is bounded by what it had in flight."""
+    if most is None:
+        if stranded:
+            world.violated(f"{stranded} answers were lost by a run that ended by itself")
+    elif stranded > most:
+        world.violated(f"{stranded} answers were lost, at most {most} were in flight")
+
+
+def check_sends(world: World, summary: Summary, sent: int, due: int) -> None:
+    """What may have been billed is bought again within the quota only."""
+    again_most = max(1, due // 10) + int(0.2 * summary.made) + 1
+    certainly_free = sum(count for code, count in summary.codes.items() if code in ("3021", "3040", "4002", "notsent"))
+    strange = sum(count for code, count in summary.codes.items() if code in ("http 403", "1"))
+    if sent - certainly_free - strange > due + again_most:
+        world.violated(f"{sent} sends for {due} pictures, {certainly_free} of them turned away")
+
+
+def check_last(world: World, summary: Summary, store: Store, seconds: float) -> None:
+    """Faults have stopped: all is made, refused, or listed; and what is billed is what is booked, where all is known."""
+    pictures = world.scenario.pictures * world.scenario.samples
+    listed = summary.already + summary.made + summary.refused + summary.failed + summary.unknown + summary.left
+    if summary.asked != pictures or listed != pictures:
+        world.violated(f"{pictures} were asked for, the summary says {summary.to_json()}")
+    if summary.left and summary.stopped_by != "budget":
+        world.violated(f"{summary.left} were left, and it is not the budget: {summary.reason}")
+    if summary.stopped_by not in (None, "budget"):
+        world.violated(f"stopped by {summary.stopped_by} in fair weather: {summary.reason}")
+    life = world.life
+    assert life is not None
+    longest_s = 600.0 + pictures * (5.0 + (60.0 * 1.1 / life.rate if life.rate else 60.0))
+    if seconds > longest_s:
+        world.violated(f"it took {seconds:.0f} s in fair weather, at most {longest_s:.0f} were expected")
+    _check_sums(world, summary, store)
+
+
+def _check_sums(world: World, summary: Summary, store: Store) -> None:
+    attempts = attempts_of(store)
+    if any(one.state == "sent" for one in attempts):
+        world.violated("a run that ended by itself has left attempts open")
+    provider, books = world.provider, world.books
+    bill, headless = (n * NANO_USD_PER_CENTINEURON for n in (provider.bill_centineurons, provider.headless_centineurons))
+    is_known = not any(one.state == "unknown" for one in attempts)
+    if is_known and not headless and bill != books.spent:
+        world.violated(f"billed {bill}, booked {books.spent}, and nothing is unknown")
+    said = summary.spent.nano_usd, summary.unknown_charges.nano_usd
+    if said != (books.spent, books.unknown + books.reserved):
+        world.violated(f"the summary says {said}, the ledger {books}")
