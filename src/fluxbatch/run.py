@@ -55,7 +55,7 @@ async def drive(batch: Batch, work: Callable[[Shard], Awaitable[object]]) -> Non
         try:
             async for shard in batch.shards():
                 # Once the run is over nothing is sent: what is left is only counted, which is no work to be watched.
-                task = group.create_task(_awaited((batch.work if batch.stop.is_set else work)(shard)))
+                task = group.create_task(_worked(batch.work if batch.stop.is_set else work, shard))
                 started = asyncio.ensure_future(shard.all_out.wait())
                 await asyncio.wait((task, started), return_when=asyncio.FIRST_COMPLETED)
                 started.cancel()
@@ -63,8 +63,8 @@ async def drive(batch: Batch, work: Callable[[Shard], Awaitable[object]]) -> Non
             batch.stop.request(StoppedBy.PLATFORM, str(error))
 
 
-async def _awaited(work: Awaitable[object]) -> None:
-    await work
+async def _worked(work: Callable[[Shard], Awaitable[object]], shard: Shard) -> None:
+    await work(shard)  # called in here: a task that is cancelled before it begins leaves no coroutine behind
 
 
 @dataclass(frozen=True, slots=True)

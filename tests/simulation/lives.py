@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import itertools
 import json
 import shutil
@@ -11,12 +12,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from pydantic import SecretStr
 
 from fluxbatch.batch import Batch
 from fluxbatch.budget.store import Store
+from fluxbatch.budget.tables import metadata, schema_version
 from fluxbatch.cloudflare.outcome import Refused, Throttled, read_outcome
 from fluxbatch.dataset import files
 from fluxbatch.dispatch.stop import StoppedBy
@@ -28,12 +31,12 @@ from fluxbatch.run import batch_in, drive
 from fluxbatch.settings import Settings
 from fluxbatch.summary import Summary
 from tests.power import disk
-from tests.power.tap import Tap, tap
+from tests.power.tap import Killed, Tap, tap
 from tests.simulation import checks
 from tests.simulation.pool import Pool
 from tests.simulation.scenario import Ending, Life, Scenario, scenario_of
 from tests.simulation.virtual_journal import VirtualJournal, WorldStore
-from tests.simulation.world import Killed, World
+from tests.simulation.world import World
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class SimulatedJob(Job):
 
     def open_store(self) -> Store:
         assert self.world is not None
-        return WorldStore(self.settings.ledger, self.world)
+        return WorldStore(ledger_file(), self.world)
 
 
 @dataclass(slots=True)
@@ -57,6 +60,8 @@ class Lives:
     most_lost: int | None = None
     """How many answers the life before may have lost; None when it ended by itself."""
     tap: Tap | None = None
+    seen: dict[str, checks.Rows] = field(default_factory=dict)
+    """What stands in the parts, by the part's hash."""
     batch: Batch | None = None
     main: asyncio.Task[Summary | None] | None = None
 
@@ -73,7 +78,7 @@ class Lives:
             _env_file=None,  # type: ignore[call-arg]
             account_id="a" * 32,
             api_token=SecretStr("no-token"),
-            ledger=f"sqlite:///{self.folder / 'ledger.sqlite3'}",
+            ledger=ledger_file().url,
             width=256,
             height=256,
             steps=1,
@@ -99,6 +104,14 @@ class Played:
     reached: Counter[str]
 
 
+@cache
+def ledger_file() -> Store:
+    """One database for all seeds of this process, emptied for each: opening one costs more than many a seed."""
+    folder = Path(tempfile.mkdtemp(prefix="world-ledger-", dir=_memory()))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Store(f"sqlite:///{folder / 'ledger.sqlite3'}")
+
+
 def play(seed: int) -> Played:
     """All lives of a seed, with all checks."""
     return play_scenario(scenario_of(seed))
@@ -106,6 +119,10 @@ def play(seed: int) -> Played:
 
 def play_scenario(scenario: Scenario) -> Played:
     world = World(scenario)
+    with ledger_file().transaction() as tx:
+        for table in metadata.sorted_tables:
+            if table is not schema_version:
+                tx.execute(table.delete())
     with tempfile.TemporaryDirectory(prefix="world-", dir=_memory()) as name:
         lives = Lives(world, Path(name))
         lives.disk.mkdir()
@@ -145,7 +162,7 @@ def _live(lives: Lives, life: Life, is_last: bool) -> None:
                 if summary is not None:
                     sent = summary.requests
                     checks.check_sends(world, summary, sent, ready.plan.due)
-        except Killed:
+        except Killed:  # ours, or the tap's for whoever touches the disk when all is over
             world.reached[f"killed: {life.ending.by if life.ending else '?'}"] += 1
         except FluxbatchError as error:
             world.reached["could not start"] += 1
@@ -167,23 +184,13 @@ def _close(lives: Lives, life: Life, summary: Summary | None, is_last: bool, sec
     world = lives.world
     if world.ended_by == "power":
         _forget(lives)
-    with lives_store(lives) as store:
-        if lives.prompts:
-            checks.check_life(world, store, lives.out, lives.prompts)
-        if summary is not None:
-            world.reached[f"stopped: {summary.stopped_by}"] += 1
-        if is_last and not world.broken:
-            assert summary is not None
-            checks.check_last(world, summary, store, seconds)
-
-
-@contextmanager
-def lives_store(lives: Lives) -> Iterator[Store]:
-    store = Store(f"sqlite:///{lives.folder / 'ledger.sqlite3'}")
-    try:
-        yield store
-    finally:
-        store.close()
+    if lives.prompts:
+        checks.check_life(world, ledger_file(), lives.out, lives.prompts, lives.seen)
+    if summary is not None:
+        world.reached[f"stopped: {summary.stopped_by}"] += 1
+    if is_last and not world.broken:
+        assert summary is not None
+        checks.check_last(world, summary, ledger_file(), seconds)
 
 
 def _forget(lives: Lives) -> None:
@@ -285,8 +292,7 @@ def _places(lives: Lives) -> Iterator[str]:
     if world.phase == "start":
         yield "in recovery"
         return
-    with lives_store(lives) as store:
-        attempts = checks.attempts_of(store)
+    attempts = checks.attempts_of(ledger_file())
     sent = {lives.prompts[one.key]: one for one in attempts if one.state == "sent"}
     if len({one.key for one in attempts}) < len(lives.prompts) and world.phase == "send":
         yield "before a reservation"
@@ -307,18 +313,10 @@ def _places(lives: Lives) -> Iterator[str]:
 
 
 def _states(lives: Lives, prompt: str) -> Counter[str]:
-    ready_store = lives.batch.prepared.store if lives.batch is not None and lives.world.loop is not None else None
-    keys = [key for key, known in lives.prompts.items() if known == prompt]
-    if ready_store is None:
-        with lives_store(lives) as store:
-            return _counted(store, keys)
-    return _counted(ready_store, keys)
-
-
-def _counted(store: Store, keys: list[str]) -> Counter[str]:
+    """In which states the attempts at a prompt's pictures are."""
     found: Counter[str] = Counter()
-    with store.reading() as tx:
-        for key in keys:
+    with ledger_file().reading() as tx:
+        for key in (key for key, known in lives.prompts.items() if known == prompt):
             found.update(row[0] for row in tx.exec_driver_sql("SELECT state FROM attempts WHERE key = ?", (key,)))
     return found
 

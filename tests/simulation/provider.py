@@ -208,9 +208,7 @@ class Provider:
     def _served(self, asked: Asked) -> None:
         self.serving -= 1
         fault, charge = asked.fault, self._charge(asked)
-        if fault in ("", "slow", "late", "lost after", "silent", "200 no header", "200 raw"):
-            self._bill(asked, charge)
-        elif fault in _PERHAPS_BILLED and asked.rng.random() < 0.5:
+        if fault in ("", "slow", "late", "lost after", "silent", "200 no header", "200 raw") or (fault in _PERHAPS_BILLED and asked.rng.random() < 0.5):
             self._bill(asked, charge)
         if fault == "silent":
             return

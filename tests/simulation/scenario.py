@@ -108,7 +108,7 @@ class Scenario:
 def scenario_of(seed: int) -> Scenario:
     """The same seed is the same scenario, on every machine."""
     rng = random.Random(f"scenario {seed}")
-    pictures = rng.choice((10, 10, 12, 12, 15, 15, 20, 20, 25, 30, 40, 60))
+    pictures = rng.choice((8, 10, 10, 12, 12, 15, 15, 20, 20, 30, 60))
     known = rng.random() < 0.6
     limit = rng.choice((6, 12, 20, 30, 60, 120, 720)) if known or rng.random() < 0.5 else None
     rate = float(limit) if known and limit is not None else 0.0
@@ -122,7 +122,7 @@ def _life(rng: random.Random, pictures: int, rate: float) -> Life:
         max_in_flight=rng.choice((1, 2, 3, 4, 8, 16, 32, 64)),
         rate=rate,
         budget_nano_usd=_budget(rng, pictures),
-        rows_per_shard=rng.choice((1, 3, 5, 10, 100)),
+        rows_per_shard=rng.choice((2, 5, 5, 10, 10, 100)),
         resend_failed=rng.choice((0, 1, 1, 1, 3)),
         resend_lost=rng.choice((0, 0, 0, 1, 2)),
         resend_refused=mean() < 0.15,
@@ -148,6 +148,7 @@ def _last(rng: random.Random, before: Life, pictures: int) -> Life:
         spells=(),
         ending=None,
         down_s=rng.choice((0.0, 1.0, 300.0)),
+        patience=5.0,
         slow_disk=0.0,
         slow_ledger=0.0,
         disk_faults=0.0,

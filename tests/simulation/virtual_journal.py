@@ -36,9 +36,13 @@ class Surroundings(Protocol):
 class WorldStore(Store):
     """The real store; the world hears of each commit before and after, and may end or spoil it."""
 
-    def __init__(self, url: str, world: Surroundings) -> None:
-        super().__init__(url)
+    def __init__(self, opened: Store, world: Surroundings) -> None:
+        self.url = opened.url
+        self._engine = opened._engine
         self.world = world
+
+    def close(self) -> None:
+        """It stays open for the next life."""
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -65,7 +69,9 @@ def _money(tx: Connection) -> tuple[int, int, int, int] | None:
 class VirtualJournal:
     """Runs operations in the store's transactions; a commit takes up to `slow_s` of virtual time more."""
 
-    def __init__(self, store: Store, rng: random.Random, slow_s: float = 0.0, is_dead: Callable[[], bool] = bool) -> None:
+    def __init__(
+        self, store: Store, rng: random.Random, slow_s: float = 0.0, is_dead: Callable[[], bool] = bool
+    ) -> None:
         self._store = store
         self._rng = rng
         self._slow_s = slow_s

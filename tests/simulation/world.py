@@ -243,8 +243,6 @@ class World:
         states = self.attempt_states(prompt)
         if not states["sent"] and not self._is_stray(prompt):
             self.violated(f"{prompt} was sent and not reserved: {dict(states)}")
-        if states["posted"]:
-            self.violated(f"{prompt} was sent again after it was booked")
         if len(self.provider.arrivals_s) > SENDS_MAX_PER_PICTURE * self.scenario.pictures:
             self.violated("a storm of requests")
             self._die()
