@@ -47,6 +47,7 @@ def check_life(world: World, store: Store, out: Path, prompts: dict[str, str], s
     """Money, pictures and rate. `prompts` are the manifest's, by key."""
     attempts = attempts_of(store)
     _check_books(world, store)
+    check_bills(world, attempts, prompts)
     _check_pictures(world, attempts, out, prompts, seen)
     _check_rate(world)
 
@@ -61,6 +62,20 @@ def _check_books(world: World, store: Store) -> None:
     if len(names) > 1:
         world.violated(f"{len(names)} datasets in the ledger: {names}")
     world.check_money()
+
+
+def check_bills(world: World, attempts: list[Attempt], prompts: dict[str, str]) -> None:
+    """The bill of each picture is covered by its own attempts; what is known to the end is booked as it was billed."""
+    covered: Counter[str] = Counter()
+    for one in attempts:
+        covered[prompts[one.key]] += {"posted": one.actual, "void": 0}.get(one.state, one.bound)
+    open_ = {prompts[one.key] for one in attempts if one.state in ("sent", "unknown")}
+    for prompt in sorted(set(prompts.values())):
+        bill = world.provider.bills[prompt] * NANO_USD_PER_CENTINEURON
+        if bill > covered[prompt]:
+            world.violated(f"{prompt} was billed {bill}, its attempts cover {covered[prompt]}")
+        if prompt not in open_ | world.provider.headless and bill != covered[prompt]:
+            world.violated(f"{prompt} was billed {bill}, booked {covered[prompt]}, and nothing is unknown")
 
 
 def _check_pictures(
@@ -148,7 +163,7 @@ def check_sends(world: World, summary: Summary, sent: int, due: int) -> None:
 
 
 def check_last(world: World, summary: Summary, store: Store, seconds: float) -> None:
-    """Faults have stopped: all is made, refused, or listed; and what is billed is what is booked, where all is known."""
+    """Faults have stopped: all is made, refused, or listed; what is billed is what is booked, where all is known."""
     pictures = world.scenario.pictures * world.scenario.samples
     listed = summary.already + summary.made + summary.refused + summary.failed + summary.unknown + summary.left
     if summary.asked != pictures or listed != pictures:
@@ -169,13 +184,7 @@ def _check_sums(world: World, summary: Summary, store: Store) -> None:
     attempts = attempts_of(store)
     if any(one.state == "sent" for one in attempts):
         world.violated("a run that ended by itself has left attempts open")
-    provider, books = world.provider, world.books
-    bill, headless = (
-        n * NANO_USD_PER_CENTINEURON for n in (provider.bill_centineurons, provider.headless_centineurons)
-    )
-    is_known = not any(one.state == "unknown" for one in attempts)
-    if is_known and not headless and bill != books.spent:
-        world.violated(f"billed {bill}, booked {books.spent}, and nothing is unknown")
+    books = world.books
     said = summary.spent.nano_usd, summary.unknown_charges.nano_usd
     if said != (books.spent, books.unknown + books.reserved):
         world.violated(f"the summary says {said}, the ledger {books}")

@@ -9,9 +9,10 @@ import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 
@@ -20,18 +21,19 @@ from pydantic import SecretStr
 from fluxbatch.batch import Batch
 from fluxbatch.budget.store import Store
 from fluxbatch.budget.tables import metadata, schema_version
-from fluxbatch.cloudflare.outcome import Refused, Throttled, read_outcome
+from fluxbatch.cloudflare.outcome import Broken, Refused, Reply, Throttled, read_outcome
 from fluxbatch.dataset import files
 from fluxbatch.dispatch.stop import StoppedBy
 from fluxbatch.errors import FluxbatchError
 from fluxbatch.job import Job
+from fluxbatch.models.catalogue import Model
 from fluxbatch.prepare import Prepared, prepared
 from fluxbatch.run import World as Parts
 from fluxbatch.run import batch_in, drive
 from fluxbatch.settings import Settings
 from fluxbatch.summary import Summary
 from tests.power import disk
-from tests.power.tap import Killed, Tap, tap
+from tests.power.tap import Tap, tap
 from tests.simulation import checks
 from tests.simulation.pool import Pool
 from tests.simulation.scenario import Ending, Life, Scenario, scenario_of
@@ -134,6 +136,7 @@ def play_scenario(scenario: Scenario) -> Played:
             if world.broken:
                 break
         world.settle()
+        checks.check_bills(world, checks.attempts_of(ledger_file()), lives.prompts)
     world.reached.update({f"fault: {fault}": count for fault, count in world.provider.faults.items()})
     return Played(scenario, world.log, world.fingerprint, world.broken, world.reached)
 
@@ -162,11 +165,13 @@ def _live(lives: Lives, life: Life, is_last: bool) -> None:
                 if summary is not None:
                     sent = summary.requests
                     checks.check_sends(world, summary, sent, ready.plan.due)
-        except Killed:  # ours, or the tap's for whoever touches the disk when all is over
-            world.reached[f"killed: {life.ending.by if life.ending else '?'}"] += 1
         except FluxbatchError as error:
-            world.reached["could not start"] += 1
             world.violated(f"it could not start: {error}")
+        except BaseException:
+            if not world.is_dead:
+                raise
+    if world.is_dead:
+        world.reached[f"killed: {world.ended_by}"] += 1
     _close(lives, life, summary, is_last, world.time() - began_s)
 
 
@@ -253,10 +258,10 @@ class _Heard:
 
     lives: Lives
 
-    async def send(self, model, fields, images):  # type: ignore[no-untyped-def]
+    async def send(self, model: Model, fields: Mapping[str, str], images: Sequence[bytes]) -> Reply | Broken:
         world = self.lives.world
         reply = await world.provider.send(model, fields, images)
-        outcome = read_outcome(reply, files_now(world))
+        outcome = read_outcome(reply, datetime.fromtimestamp(world.wall(), UTC))
         what = type(outcome).__name__
         if isinstance(outcome, Throttled):
             what += f" {outcome.reason}"
@@ -264,12 +269,6 @@ class _Heard:
             what += f" {outcome.billed}"
         world.reached[f"outcome: {what}"] += 1
         return reply
-
-
-def files_now(world: World):  # type: ignore[no-untyped-def]
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(world.wall(), UTC)
 
 
 def _end(lives: Lives, ending: Ending) -> None:
@@ -325,12 +324,18 @@ def _unwind(loop: asyncio.AbstractEventLoop) -> None:
     """Let go of what a life has left; in a dead world nothing comes of it."""
     for _ in range(100):
         left = [task for task in asyncio.all_tasks(loop) if not task.done()]
-        if not left:
-            break
         for task in left:
             task.cancel()
         try:
-            loop.run_until_complete(asyncio.wait(left))
-        except BaseException:  # noqa: BLE001 - the dead
+            loop.run_until_complete(loop.create_task(_over(left)))
+        except BaseException:  # noqa: BLE001 - each of the dead may say once more that it is dead
             continue
-    loop.run_until_complete(loop.shutdown_asyncgens())
+        if not left:
+            return
+
+
+async def _over(left: list[asyncio.Task[object]]) -> None:
+    if left:
+        await asyncio.wait(left)
+    else:
+        await asyncio.get_running_loop().shutdown_asyncgens()

@@ -27,6 +27,7 @@ PLATFORM_ENDS_S = 237.0
 CALM = Spell(float("inf"), "fair", None, False, 2.0)
 
 _REFUSALS = {"3021", "3040", "3040 retry-after", "4002"}
+_BILLED = {"", "slow", "late", "lost after", "silent", "200 no header", "200 raw"}
 _PERHAPS_BILLED = {
     "500",
     "502 html",
@@ -93,8 +94,10 @@ class Provider:
     window_limit: int | None
     deadline_s: float = 300.0
     bill_centineurons: int = 0
-    headless_centineurons: int = 0
-    """Billed with an answer that did not say so: the ledger books the bound."""
+    bills: Counter[str] = field(default_factory=Counter)
+    """The same by prompt."""
+    headless: set[str] = field(default_factory=set)
+    """Prompts that were billed with an answer that did not say so: the ledger books the bound."""
     arrivals_s: list[float] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     made: dict[str, set[bytes]] = field(default_factory=dict)
@@ -208,7 +211,7 @@ class Provider:
     def _served(self, asked: Asked) -> None:
         self.serving -= 1
         fault, charge = asked.fault, self._charge(asked)
-        if fault in ("", "slow", "late", "lost after", "silent", "200 no header", "200 raw") or (fault in _PERHAPS_BILLED and asked.rng.random() < 0.5):
+        if fault in _BILLED or (fault in _PERHAPS_BILLED and asked.rng.random() < 0.5):
             self._bill(asked, charge)
         if fault == "silent":
             return
@@ -220,8 +223,9 @@ class Provider:
 
     def _bill(self, asked: Asked, charge: int) -> None:
         self.bill_centineurons += charge
+        self.bills[asked.prompt] += charge
         if asked.fault in ("200 no header", "200 raw"):
-            self.headless_centineurons += charge
+            self.headless.add(asked.prompt)
         self.world.event("bill", f"{asked.prompt} #{asked.number} {charge}")
         self.world.check_money()
 
