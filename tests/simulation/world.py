@@ -65,6 +65,8 @@ class World:
     on_end: Callable[[Ending], None] = lambda ending: None
     attempt_states: Callable[[str], Counter[str]] = lambda prompt: Counter()
     events: int = 0
+    latest: str = ""
+    """The event that happens now."""
     _now_s: float = 0.0
     _jumped_s: float = 0.0
     _later: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
@@ -162,7 +164,7 @@ class World:
         """Something happens: it is written down, and may be the moment at which the life is to end."""
         if self.is_dead:
             return
-        self.events += 1
+        self.events, self.latest = self.events + 1, name
         if self.events > EVENTS_MAX:
             self.violated("too many events: a storm, or it goes round in circles")
             self._die()
@@ -183,7 +185,8 @@ class World:
             self.loop.call_soon(self.on_end, ending)
 
     def touched(self, touch: Touch) -> None:
-        """The disk is touched."""
+        """The disk is touched; not by the dead."""
+        self.die_if_dead()
         kind = next((room for room in ("spool", "data", "catalogue", "quarantine") if room in touch.path), "other")
         if "lock" not in touch.path:
             self.event(f"disk {kind}", f"{touch.kind} {touch.path}")
