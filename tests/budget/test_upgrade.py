@@ -1,4 +1,4 @@
-"""A ledger that an earlier fluxbatch wrote is upgraded when it is opened: what stood there stands, what is new is filled."""
+"""A ledger that an earlier fluxbatch wrote is upgraded when it is opened: what stood stands, what is new is filled."""
 
 from __future__ import annotations
 
