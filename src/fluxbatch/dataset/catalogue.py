@@ -24,7 +24,7 @@ from fluxbatch.dataset import files, lock
 from fluxbatch.dataset.card import card
 from fluxbatch.dataset.header import Header, Part, header_line, parse_header, parse_part, part_line
 from fluxbatch.dataset.own import kept_schema
-from fluxbatch.dataset.parts import key_rows
+from fluxbatch.dataset.parts import key_rows, sent_rows
 from fluxbatch.dataset.record import RESERVED, part_schema
 from fluxbatch.dataset.spool import Spool
 from fluxbatch.errors import DatasetError
@@ -145,6 +145,10 @@ class Dataset:
     def keys(self, part: Part) -> Iterator[tuple[str, int, Money]]:
         """Key, attempt and actual charge of each row: what the ledger has to know of a part."""
         return key_rows(self.path(part))
+
+    def sent(self, part: Part) -> Iterator[tuple[str, int, Money, int]]:
+        """As `keys`, and when each request was sent, in microseconds since 1970: a charge belongs to that day."""
+        return sent_rows(self.path(part))
 
     @property
     def spent(self) -> Money:

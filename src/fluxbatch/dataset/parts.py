@@ -46,6 +46,16 @@ def key_rows(path: Path) -> Iterator[tuple[str, int, Money]]:
         )
 
 
+def sent_rows(path: Path) -> Iterator[tuple[str, int, Money, int]]:
+    """As `key_rows`, and when the request was sent, in microseconds since 1970."""
+    for batch in _batches(path, [*_KEY_COLUMNS, "created_at", "latency_s"], _ROWS_KEYS):
+        made_us = batch.column("created_at").cast(pa.int64()).to_pylist()
+        took_s = batch.column("latency_s").to_pylist()
+        sent_us = (made - round(1e6 * took) for made, took in zip(made_us, took_s, strict=True))
+        names = (batch.column(name).to_pylist() for name in ("key", "attempts"))
+        yield from zip(*names, _charges(batch), sent_us, strict=True)
+
+
 def picture_rows(path: Path) -> Iterator[RowFacts]:
     """Every row, all columns read and its picture hashed, a few rows in memory. Damaged when one cannot be read."""
     for batch in _batches(path, None, _ROWS_PICTURES):
