@@ -48,7 +48,7 @@ class Killed(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """What is about to be done: open, write, truncate, sync, rename, remove, mkdir, open_folder, sync_folder, commit."""
+    """About to be done: open, write, truncate, sync, rename, remove, mkdir, open_folder, sync_folder, commit."""
 
     kind: str
     path: str
