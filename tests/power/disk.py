@@ -114,6 +114,8 @@ class History:
     base: Tree
     operations: tuple[Operation, ...]
     ledger: bytes | None = None
+    marks: tuple[str, ...] = ()
+    """What the world had seen before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,8 @@ class State:
     tree: Mapping[str, bytes | None] = field(repr=False)
     ledger: bytes | None = field(repr=False)
     marks: tuple[str, ...] = ()
+    is_torn: bool = False
+    """Whether a file that has a name holds neither its last durable content nor its last one."""
 
     @property
     def fingerprint(self) -> bytes:
@@ -297,7 +301,7 @@ def _chosen(doubts: Sequence[_Doubt], chance: random.Random, ordered: bool) -> d
 def _after(history: History, at: int, chosen: Mapping[tuple[int, bool], object]) -> State:
     """The disk when each doubt went as chosen, and everything else was done."""
     names, contents = dict(history.base.names), dict(history.base.contents)
-    folders, ledger, marks = set(history.base.folders), history.ledger, []
+    folders, ledger, marks = set(history.base.folders), history.ledger, list(history.marks)
     for index, one in enumerate(history.operations[:at]):
         match one:
             case Make() | Rename() | Unlink():
@@ -315,7 +319,12 @@ def _after(history: History, at: int, chosen: Mapping[tuple[int, bool], object])
                 marks.append(one.text)
             case _:
                 pass
-    return State(at, dict(_paths(names, folders, contents)), ledger, tuple(marks))
+    last = {one.node: one.content for one in history.operations[:at] if isinstance(one, Write)}
+    named = set(names.values())
+    torn = any(
+        node in named and way not in (b"", last[node]) for (node, is_content), way in chosen.items() if is_content
+    )
+    return State(at, dict(_paths(names, folders, contents)), ledger, tuple(marks), torn)
 
 
 def _named(names: dict[tuple[int, str], int], one: Make | Rename | Unlink, stands: bool, gone: bool) -> None:

@@ -6,7 +6,8 @@ import hashlib
 import re
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,20 @@ class Reached:
             return False
         self.ends.add(digest)
         return True
+
+    @contextmanager
+    def told(self, where: str, state: State) -> Iterator[None]:
+        """A failure in the block says how to come there again."""
+        self.note("torn", state.is_torn)
+        try:
+            yield
+        except BaseException as error:
+            error.add_note(f"{where}: cut after {state.at} operations; {sorted(state.tree)}")
+            raise
+
+    def all_of(self, *whats: str) -> None:
+        for what in whats:
+            assert self.counts[what] > 0, f"never met: {what} ({self.counts})"
 
     def note(self, what: str, is_so: object) -> None:
         self.counts[what] += bool(is_so)
@@ -143,7 +158,7 @@ def _after_the_start(home: Home, dataset: Dataset, before: Books, reached: Reach
     assert before.names("posted") <= books.names("posted"), "something booked was lost"
     assert before.names("posted") | before.names("unknown") | before.names("sent") >= set(pictures) | spooled
     assert not books.names("sent")
-    assert not [path for path in home.dataset.rglob(".*.tmp")]
+    assert not list(home.dataset.rglob(".*.tmp"))
     reached.note("in the quarantine", dataset.quarantine.exists() and any(dataset.quarantine.iterdir()))
 
 

@@ -8,6 +8,7 @@ home/prompts.csv      the manifest
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import random
 import shutil
@@ -17,10 +18,12 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from greenlet import getcurrent, greenlet
 
 from fluxbatch import prepare
 from fluxbatch.batch import Batch
@@ -115,6 +118,9 @@ class SharedLedger:
         with closing(sqlite3.connect(":memory:")) as memory:
             memory.deserialize(content)
             memory.backup(self._writer)
+
+    def content(self) -> bytes:
+        return database(self.path)
 
     def close(self) -> None:
         self._writer.close()
@@ -212,16 +218,46 @@ class Provider:
         return picture("37.50", jpeg(256, 256, seed=len(prompt)))
 
 
-class AtOnce(Executor):
-    """Worker threads without threads: what is handed in is done before `submit` returns."""
+class Taking(Executor):
+    """Worker threads without threads: jobs take turns at their file operations, and the seed says whose turn it is."""
+
+    def __init__(self, seed: int) -> None:
+        self._chance = random.Random(seed)
+        self._under_way: list[greenlet] = []
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **other: Any) -> Future[Any]:
         done: Future[Any] = Future()
-        try:
-            done.set_result(function(*args, **other))
-        except BaseException as error:  # noqa: BLE001 - as a pool does, a kill included
-            done.set_exception(error)
+
+        def job() -> None:
+            try:
+                done.set_result(function(*args, **other))
+            except BaseException as error:  # noqa: BLE001 - as a pool does, a kill included
+                done.set_exception(error)
+
+        self._under_way.append(greenlet(job))
+        asyncio.get_running_loop().call_soon(self._step)
         return done
+
+    def _step(self) -> None:
+        one = self._chance.choice(self._under_way)
+        one.switch()
+        if one.dead:
+            self._under_way.remove(one)
+        else:
+            asyncio.get_running_loop().call_soon(self._step)
+
+    def end(self) -> None:
+        """After a kill: who was in the middle of something dies there."""
+        for one in self._under_way:
+            with contextlib.suppress(Killed):
+                one.throw(Killed)
+
+
+def let_others_go_first() -> None:
+    """At a file operation of a job: back to the loop, which goes on with another."""
+    hub = getcurrent().parent
+    if hub is not None:
+        hub.switch()
 
 
 def run(home: Home, provider: Provider, **settings: Any) -> Summary:
@@ -250,7 +286,7 @@ def started(home: Home, **settings: Any) -> Iterator[Prepared]:
 
 
 async def _driven(ready: Prepared, provider: Provider) -> Summary:
-    executor, journal = AtOnce(), InlineJournal(ready.store)
+    executor, journal = Taking(provider.seed), InlineJournal(ready.store)
     failures = FailureWriter(ready.dataset.folder / "failures.parquet", ready.dataset.own_schema)
     engine = _engine(ready, provider, journal, executor)
     await journal.do(lambda tx: side.open_run(tx, ready.run, ready.dataset.id, str(ready.job.manifest), 0))
@@ -259,6 +295,7 @@ async def _driven(ready: Prepared, provider: Provider) -> Summary:
         await drive(batch, batch.work)
         return await batch.close()
     finally:
+        executor.end()
         failures.discard()
 
 
@@ -306,6 +343,7 @@ def tapped(home: Home, before: Callable[[Touch], None] = lambda touch: None) -> 
 
     with tap(home.disk, before) as made:
         made.begin_with(database(home.ledger))
+        made.pause = let_others_go_first
         Store.transaction = transaction  # type: ignore[method-assign, assignment]
         try:
             yield made
@@ -313,8 +351,8 @@ def tapped(home: Home, before: Callable[[Touch], None] = lambda touch: None) -> 
             Store.transaction = real  # type: ignore[method-assign]
 
 
-def recorded(home: Home, provider: Provider, kill_after: Sequence[int] = (), **settings: Any) -> History:
-    """What a run does to its disk. With `kill_after` it is killed after so many touches, and started again each time."""
+def recorded(home: Home, provider: Provider, kill_after: Sequence[int] = ()) -> History:
+    """What a run does to its disk. With `kill_after` it is killed after so many touches each time, and run again."""
     left = [0]
 
     def before(touch: Touch) -> None:
@@ -322,18 +360,18 @@ def recorded(home: Home, provider: Provider, kill_after: Sequence[int] = (), **s
         if left[0] == 0:
             raise Killed
 
+    known = tuple(provider.asked.elements())
     with tapped(home, before) as made:
         provider.told = made.mark
         for touches in (*kill_after, 0):
             left[0] = touches
             try:
-                run(home, provider, **settings)
+                run(home, provider)
             except BaseException as error:
-                if not made.is_dead:
+                if not (made.is_dead and _is_killed(error)):
                     raise
-                assert _is_killed(error), error
                 made.revive()
-        return made.history()
+        return replace(made.history(), marks=known)
 
 
 def _is_killed(error: BaseException) -> bool:
