@@ -48,7 +48,7 @@ class Killed(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """What is about to be done: open, write, truncate, sync, rename, remove, mkdir, open_folder, sync_folder, commit."""
+    """About to be done: open, write, truncate, sync, rename, remove, mkdir, open_folder, sync_folder, commit."""
 
     kind: str
     path: str
@@ -57,6 +57,8 @@ class Touch:
 
 class Tap:
     """`before` hears of each touch first: it may raise OSError (a disk that fails) or Killed.
+
+    `pause` comes before each: a place to let others go first.
 
     After Killed everything is refused with it until `revive`; what the dead left in buffers is not written.
     """
@@ -67,6 +69,7 @@ class Tap:
         self.operations: list[Operation] = []
         self.touched: Counter[str] = Counter()
         self.unseen: list[str] = []
+        self.pause: Callable[[], None] = lambda: None
         self.life = 0
         self.is_dead = False
         self._lock = threading.RLock()
@@ -152,6 +155,7 @@ class Tap:
 
     @contextmanager
     def _doing(self, kind: str, path: str) -> Iterator[None]:
+        self.pause()
         with self._lock, _seen():
             self.touch(kind, path)
             yield

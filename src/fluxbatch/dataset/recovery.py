@@ -1,5 +1,6 @@
 """What a run that died has left, put in order: the ordinary start of every run. Idempotent.
 
+a name that was not synced yet       synced, before anything is built on it: a power cut may follow the kill
 a temp file                          removed: its writer is dead, the lock says so
 a part in place, not listed          verified, then listed; set aside when it is damaged or a copy
 a spool file that stands in a part   removed
@@ -38,6 +39,8 @@ def recover(dataset: Dataset, spool: Spool) -> Recovered:
     for folder in (dataset.folder, dataset.data_folder, dataset.quarantine, spool.folder):
         for leftover in files.leftovers(folder):
             files.remove(leftover)
+    for folder in (dataset.folder, dataset.data_folder, spool.folder):
+        files.sync_folder(folder)
     listed, quarantined = _list_parts(dataset)
     before = len(spool.quarantined)
     entries = list(spool.entries())
