@@ -141,14 +141,19 @@ def main() -> None:
 
 
 def _load(is_flow: bool) -> None:
-    """What a run imports, loaded once."""
+    """What a run imports at its start and before its first request, loaded once."""
     import gc
+    import tempfile
+
+    import pyarrow as pa
 
     import fluxbatch.examine
-    import fluxbatch.foreground
-    from fluxbatch.dataset.image import sample
+    import fluxbatch.foreground  # noqa: F401
+    from fluxbatch.dataset.spool import Spool
+    from fluxbatch.dispatch.keep import Keeper
 
-    sample()
+    with tempfile.TemporaryDirectory() as folder:
+        Keeper(Spool(Path(folder)), pa.schema([]), "warm").warm()
     if is_flow:
         import flows.generate  # noqa: F401
     gc.freeze()
@@ -188,7 +193,7 @@ def _be(asked: dict[str, Any], is_flow: bool) -> None:
         run()
     except SystemExit as ended:
         code = ended.code
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - as the interpreter would at its end
         import traceback
 
         traceback.print_exc()
