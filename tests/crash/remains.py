@@ -68,8 +68,8 @@ class Books:
         return sum((entry.actual or entry.bound)[1] for entry in self.attempts.values() if entry.state == state)
 
 
-def read_books(ledger: Path) -> Books:
-    """The ledger as it would be opened after a crash; empty when there is none."""
+def read_books(ledger: Path, dataset: str | None = None) -> Books:
+    """The ledger as it would be opened after a crash, about one dataset (None: its only one); empty without one."""
     if not ledger.exists():
         return Books()
     with tempfile.TemporaryDirectory() as folder:
@@ -79,27 +79,28 @@ def read_books(ledger: Path) -> Books:
                 shutil.copyfile(source, copy.with_name(copy.name + ending))
         with closing(sqlite3.connect(copy)) as connection:
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-            return _books(connection)
+            return _books(connection, dataset)
 
 
-def _books(connection: sqlite3.Connection) -> Books:
+def _books(connection: sqlite3.Connection, dataset: str | None) -> Books:
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     if not {"attempts", "datasets", "runs"} <= tables:
         return Books()
-    columns = (
-        "key, number, state, bound_centineurons, bound_nano_usd, actual_centineurons, actual_nano_usd, message, dataset"
-    )
-    attempts, owners = {}, set()
-    for key, number, state, *amounts, message, dataset in connection.execute(f"SELECT {columns} FROM attempts"):
+    known = [name for (name,) in connection.execute("SELECT dataset FROM datasets")]
+    assert dataset is not None or len(known) <= 1, "say which"
+    one = (dataset or (known[0] if known else ""),)
+    attempts = {}
+    for key, number, state, message, *amounts in connection.execute(f"SELECT {_COLUMNS} FROM attempts {_OF}", one):
         actual = None if amounts[2] is None else (amounts[2], amounts[3])
         attempts[key, number] = Entry(state, (amounts[0], amounts[1]), actual, message)
-        owners.add(dataset)
-    assert len(owners) <= 1, "one ledger, one dataset: else keys would be mixed up"
-    stored = connection.execute(
-        "SELECT cap_nano_usd, spent_nano_usd, reserved_nano_usd, unknown_nano_usd FROM datasets"
-    ).fetchone()
-    (runs,) = connection.execute("SELECT count(*) FROM runs").fetchone()
+    stored = connection.execute(f"SELECT {_BALANCE} FROM datasets {_OF}", one).fetchone()
+    (runs,) = connection.execute(f"SELECT count(*) FROM runs {_OF}", one).fetchone()
     return Books(attempts, stored or (0, 0, 0, 0), runs)
+
+
+_OF = "WHERE dataset = ?"
+_COLUMNS = "key, number, state, message, bound_centineurons, bound_nano_usd, actual_centineurons, actual_nano_usd"
+_BALANCE = "cap_nano_usd, spent_nano_usd, reserved_nano_usd, unknown_nano_usd"
 
 
 @dataclass

@@ -7,6 +7,7 @@ When the asking side is gone, so are all runs.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -72,17 +73,17 @@ class Run:
 
 @dataclass
 class Warm:
-    """The asking side. `flow`: Prefect is loaded as well, and runs may be the flow's."""
+    """The asking side. `module` is what its runs run, loaded before they begin: its `main` is called."""
 
     folder: Path
-    flow: bool = False
+    module: str = "fluxbatch.cli"
     variables: Mapping[str, str] = field(default_factory=dict)
     _count: int = 0
 
     def __enter__(self) -> Self:
         path = os.pathsep.join([*map(str, SOURCES), os.environ.get("PYTHONPATH", "")])
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.warm", *(["flow"] if self.flow else [])],
+            [sys.executable, "-m", "tests.crash.warm", self.module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=self.folder,
@@ -126,21 +127,21 @@ class Warm:
 
 def main() -> None:
     """Serve one request a line until the input ends."""
-    is_flow = "flow" in sys.argv[1:]
-    _load(is_flow)
+    module = sys.argv[1]
+    _load(module)
     living: set[int] = set()
     print(json.dumps("warm"), flush=True)
     try:
         while line := sys.stdin.readline():
             asked = json.loads(line)
-            print(json.dumps(_serve(asked, living, is_flow)), flush=True)
+            print(json.dumps(_serve(asked, living, module)), flush=True)
     finally:
         for pid in living:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
 
 
-def _load(is_flow: bool) -> None:
+def _load(module: str) -> None:
     """What a run imports at its start and before its first request, loaded once."""
     import gc
     import tempfile
@@ -154,16 +155,15 @@ def _load(is_flow: bool) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         Keeper(Spool(Path(folder)), pa.schema([]), "warm").warm()
-    if is_flow:
-        import flows.generate  # noqa: F401
+    importlib.import_module(module)
     gc.freeze()
 
 
-def _serve(asked: dict[str, Any], living: set[int], is_flow: bool) -> int | None:
+def _serve(asked: dict[str, Any], living: set[int], module: str) -> int | None:
     if asked["do"] == "start":
         pid = os.fork()
         if pid == 0:
-            _be(asked, is_flow)
+            _be(asked, module)
         living.add(pid)
         return pid
     pid = asked["pid"]
@@ -176,7 +176,7 @@ def _serve(asked: dict[str, Any], living: set[int], is_flow: bool) -> int | None
     return os.waitstatus_to_exitcode(status)
 
 
-def _be(asked: dict[str, Any], is_flow: bool) -> None:
+def _be(asked: dict[str, Any], module: str) -> None:
     """Become the run; never returns."""
     code: object = 70
     try:
@@ -186,11 +186,8 @@ def _be(asked: dict[str, Any], is_flow: bool) -> None:
 
             arm(asked["die"][0], asked["die"][1], Path(asked["note"]))
         sys.argv = ["fluxbatch", *asked["arguments"]]
-        if is_flow:
-            from flows.generate import main as run
-        else:
-            from fluxbatch.cli import main as run
-        run()
+        importlib.import_module(module).main()
+        code = 0
     except SystemExit as ended:
         code = ended.code
     except BaseException:  # noqa: BLE001 - as the interpreter would at its end
