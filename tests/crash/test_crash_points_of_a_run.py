@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -15,15 +16,15 @@ from tests.e2e.e2e_kit import rows
 from tests.soak import IS_SOAK
 
 FLIGHTS = tuple(PICTURES)
-SECONDS = tuple(ANY_RECOVERY)
 Choice = tuple[str, int, str]
 
 
-def choices(points: dict[str, object]) -> list[Choice]:
-    """Each point once, with another number in flight and another second kill; all of them, ten times, in a soak."""
+def choices(points: Iterable[str]) -> list[Choice]:
+    """Each point once, with another number in flight and another second kill; at all numbers, ten times, in a soak."""
+    seconds = itertools.cycle(ANY_RECOVERY)
     if IS_SOAK:
-        return [(point, flight, second) for point in points for flight in FLIGHTS for second in SECONDS] * TIMES
-    return [(point, FLIGHTS[i % 3], SECONDS[i % len(SECONDS)]) for i, point in enumerate(points)]
+        return [(point, flight, next(seconds)) for point in points for flight in FLIGHTS for _ in range(TIMES)]
+    return [(point, FLIGHTS[i % 3], next(seconds)) for i, point in enumerate(points)]
 
 
 @pytest.mark.parametrize(("point", "in_flight", "second"), choices(CREATION))
