@@ -30,6 +30,12 @@ lint: setup  ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/mypy
 
+SOAK := crash power simulation budget hostile dataset
+
+# No time limit a test: what chance can fail prints its seed. SEED=7 goes where no run was before.
+soak: setup  ## the tests that kill, cut the power, fuzz and simulate, at a night's counts: 30 times CI's, hours
+	FLUXBATCH_SOAK=1 FLUXBATCH_SEED=$(or $(SEED),0) $(BIN)/pytest --timeout=0 $(wildcard $(addprefix tests/,$(SOAK)))
+
 bench: setup  ## measure everything, beside what one would pick instead (QUICK=1: small)
 	$(BIN)/python -m bench $(if $(QUICK),--quick)
 
