@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import SimpleNamespace, TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -37,7 +37,8 @@ from fluxbatch.cloudflare.wire import multipart
 from fluxbatch.errors import UsageError
 from fluxbatch.models.catalogue import Model
 
-BODY_BYTES_MAX: Final = 64 * 1024 * 1024
+BODY_BYTES_MAX: Final = 18 * 1024 * 1024
+"""The largest picture (answer.PICTURE_BYTES_MAX) in base64, and what stands beside it."""
 PIECE_BYTES: Final = 256 * 1024
 CONNECT_S: Final = 15.0
 DEADLINE_S: Final = 300.0
@@ -118,6 +119,7 @@ class Client:
             timeout=httpx.Timeout(None, connect=CONNECT_S, pool=CONNECT_S),
             follow_redirects=False,
             trust_env=False,
+            event_hooks={"response": [_stay_here]},
         )
         return self
 
@@ -182,6 +184,11 @@ class Client:
         return Reply(response.status_code, headers, body or b"", time.monotonic() - started, oversized=body is None)
 
 
+async def _stay_here(response: httpx.Response) -> None:
+    # httpx works out where a redirect leads even when it shall not follow, and raises where that is no address.
+    response.headers.pop("location", None)
+
+
 async def _pieces(body: bytes) -> AsyncIterator[bytes]:
     """The body once, in pieces: aiohttp warns of bytes above 1 MiB, and what runs out cannot be sent again."""
     for start in range(0, len(body), PIECE_BYTES):
@@ -211,11 +218,25 @@ def _session(tls: ssl.SSLContext, connections: int) -> aiohttp.ClientSession:
     trace.on_connection_create_end.append(_connection_stands)
     trace.on_connection_reuseconn.append(_connection_stands)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEPALIVE_S, ssl=tls),
+        connector=_Connector(limit=connections, keepalive_timeout=KEEPALIVE_S, ssl=tls),
         cookie_jar=aiohttp.DummyCookieJar(),
         trace_configs=[trace],
         trust_env=False,
     )
+
+
+class _Connector(aiohttp.TCPConnector):
+    """aiohttp's pool, without the connections on which something came unasked while they were idle.
+
+    aiohttp would take those bytes for the answer to the next request: a picture in the place of another.
+    """
+
+    async def _get(self, key: Any, traces: list[Any]) -> Any:
+        while (kept := await super()._get(key, traces)) is not None:
+            if kept.protocol is not None and not kept.protocol.should_close:
+                return kept
+            kept.close()
+        return None
 
 
 async def _connection_stands(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:

@@ -284,7 +284,7 @@ class Engine:
         return answer
 
     async def _keep(self, request: ImageRequest, attempt: AttemptId, reply: Reply | Broken, at: datetime) -> Answer:
-        if isinstance(reply, Broken) or reply.status != 200:
+        if isinstance(reply, Broken) or not 200 <= reply.status < 300:
             return self.keeper.keep(request, attempt, reply, at)  # small, and the lane should hear of it at once
         answer: Answer = await self.offload(self.keeper.keep, request, attempt, reply, at)
         return answer

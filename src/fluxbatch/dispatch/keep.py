@@ -57,7 +57,7 @@ class Keeper:
 
     def keep(self, request: ImageRequest, attempt: AttemptId, reply: Reply | Broken, at: datetime) -> Answer:
         """StorageError when the disk does not take the picture; everything else is an outcome."""
-        outcome = read_outcome(reply, at)
+        outcome = read_outcome(reply, at, request.prompt)
         if not isinstance(outcome, Delivered):
             return Answer(outcome, None, Money())
         # Without the header the bound is booked: the guard may count too much, never too little.
