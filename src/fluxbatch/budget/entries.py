@@ -54,6 +54,28 @@ class Resolution:
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """What a person decides about an unknown attempt: POSTED (it was billed) or VOID (it was not).
+
+    `actual` is what was billed; None: the bound, which is the most it can have been.
+    """
+
+    state: State
+    actual: Money | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """A decision as it stands in the ledger: about which attempt, when, what counts as spent by it, and why."""
+
+    attempt: AttemptId
+    state: State
+    actual: Money
+    why: str
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class Balance:
     """A dataset's money over all its runs. `spent + reserved + unknown <= cap` holds at every commit."""
 
@@ -89,7 +111,7 @@ class Denied:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """How a key has fared so far, over all runs."""
+    """How a key has fared so far, over all runs. `failed` and `lost` leave out what was settled as not billed."""
 
     attempts: int = 0
     made: bool = False

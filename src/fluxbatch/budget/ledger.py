@@ -7,7 +7,6 @@ unless the bound fits, whoever else is spending.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,19 +15,21 @@ from sqlalchemy.engine import Connection
 from fluxbatch.budget.entries import (
     AttemptId,
     Balance,
+    Decision,
     Denied,
     End,
-    History,
     OpenAttempt,
     Reserved,
     Resolution,
+    Settlement,
     State,
 )
-from fluxbatch.budget.tables import attempts, booked_parts, datasets
+from fluxbatch.budget.history import has_attempts as has_attempts
+from fluxbatch.budget.history import histories as histories
+from fluxbatch.budget.history import made_keys as made_keys
+from fluxbatch.budget.tables import attempts, booked_parts, datasets, settlements
 from fluxbatch.errors import AlreadyResolved, LedgerError
 from fluxbatch.models.money import ZERO, Money
-
-KEYS_PER_QUERY = 1000
 
 _this_dataset = datasets.c.dataset == sa.bindparam("b_dataset")
 _this_attempt = (
@@ -61,7 +62,23 @@ _RESOLVE = (
     .values({name: sa.bindparam(f"v_{name}") for name in ("resolved_at_us", "code", "message", "request_id")})
     .returning(attempts.c.bound_nano_usd, attempts.c.bound_centineurons)
 )
+_UNKNOWN_ONE = sa.update(attempts).where(_this_attempt, attempts.c.state == State.UNKNOWN).returning(attempts)
+_SETTLE = {
+    State.POSTED: _UNKNOWN_ONE.values(
+        state=State.POSTED,
+        actual_nano_usd=sa.func.coalesce(sa.bindparam("v_nano_usd", type_=sa.BigInteger), attempts.c.bound_nano_usd),
+        actual_centineurons=sa.func.coalesce(
+            sa.bindparam("v_centineurons", type_=sa.BigInteger), attempts.c.bound_centineurons
+        ),
+    ),
+    State.VOID: _UNKNOWN_ONE.values(state=State.VOID),
+}
 _FIND = sa.select(attempts).where(_this_attempt)
+_FIND_SETTLEMENT = sa.select(settlements).where(
+    settlements.c.dataset == sa.bindparam("b_dataset"),
+    settlements.c.key == sa.bindparam("b_key"),
+    settlements.c.number == sa.bindparam("b_number"),
+)
 
 
 def open_budget(tx: Connection, dataset: str, account: str, folder: str, cap_nano_usd: int | None) -> Balance:
@@ -127,20 +144,54 @@ def resolve(tx: Connection, attempt: AttemptId, resolution: Resolution, now_us: 
     _resolve_from(tx, State.SENT, attempt, resolution, now_us)
 
 
+def settle(tx: Connection, attempt: AttemptId, decision: Decision, why: str, now_us: int) -> Settlement:
+    """Decide about an unknown attempt that it was billed or not; the decision stands beside it, with its reason.
+
+    The attempt keeps how it ended (failed, lost): there is no picture, whatever it cost. AlreadyResolved, naming the
+    first decision or resolution, when it is unknown no more; LedgerError when it is on its way or was never sent.
+    """
+    assert decision.state in (State.POSTED, State.VOID), "a decision leaves nothing unknown"
+    posted = decision.state == State.POSTED
+    given = decision.actual
+    assert given is None or min(given.nano_usd, given.centineurons) >= 0, "nobody is paid for a picture"
+    names = _names(attempt)
+    if posted:
+        names |= {"v_nano_usd": given and given.nano_usd, "v_centineurons": given and given.centineurons}
+    changed = tx.execute(_SETTLE[decision.state], names).first()
+    if changed is None:
+        raise _not_settled(tx, attempt, decision)
+    actual = Money(changed.actual_nano_usd, changed.actual_centineurons) if posted else ZERO
+    bound = Money(changed.bound_nano_usd, changed.bound_centineurons)
+    _move(tx, attempt.dataset, spent=actual, unknown=ZERO - bound)
+    entry = {"dataset": attempt.dataset, "key": attempt.key, "number": attempt.number, "state": decision.state}
+    booked = {"actual_nano_usd": actual.nano_usd, "actual_centineurons": actual.centineurons}
+    tx.execute(sa.insert(settlements).values(**entry, **booked, why=why, at_us=now_us))
+    return Settlement(attempt, decision.state, actual, why, now_us)
+
+
+def decisions(tx: Connection, dataset: str) -> list[Settlement]:
+    """Every decision about an attempt of the dataset, oldest first."""
+    where = settlements.c.dataset == dataset
+    order = (settlements.c.at_us, settlements.c.key, settlements.c.number)
+    return [_settlement(row) for row in tx.execute(sa.select(settlements).where(where).order_by(*order))]
+
+
 def adopt(tx: Connection, attempt: AttemptId, actual: Money, run: str, now_us: int) -> bool:
     """Book a picture that the dataset holds, whatever the ledger thought of its attempt: evidence beats a guess.
 
-    True when something was booked, False when it already stood there as posted. An attempt that this ledger has never
+    True when something was booked, False when the picture stood there as made. An attempt that this ledger has never
     seen (it is new, or older than the dataset) is entered; the model stands in the part.
     """
     known = tx.execute(_FIND, _names(attempt)).first()
-    if known is not None and known.state == State.POSTED:
+    if known is not None and known.state == State.POSTED and known.end == End.MADE:
         return False
     if balance(tx, attempt.dataset) is None:
         raise _no_budget(attempt.dataset)
     if known is not None:
+        settled = known.state == State.POSTED  # as billed; and here is its picture after all
+        freed = Money(known.actual_nano_usd, known.actual_centineurons) if settled else ZERO
         resolution = Resolution(State.POSTED, End.MADE, actual=actual)
-        _resolve_from(tx, State(known.state), attempt, resolution, now_us)
+        _resolve_from(tx, State(known.state), attempt, resolution, now_us, freed)
         return True
     entry = {"dataset": attempt.dataset, "key": attempt.key, "number": attempt.number, "run": run, "model": "adopted"}
     amounts = {
@@ -178,33 +229,6 @@ def mark_part_booked(tx: Connection, dataset: str, sha256: str) -> None:
     """Note that each picture of the part stands in the ledger. Idempotent."""
     if not part_is_booked(tx, dataset, sha256):
         tx.execute(sa.insert(booked_parts).values(dataset=dataset, sha256=sha256))
-
-
-def histories(tx: Connection, dataset: str, keys: Sequence[str]) -> dict[str, History]:
-    """How each of the keys has fared; keys that were never sent are left out."""
-    found: dict[str, History] = {}
-    for start in range(0, len(keys), KEYS_PER_QUERY):
-        rows = tx.execute(
-            sa.select(attempts)
-            .where(attempts.c.dataset == dataset, attempts.c.key.in_(keys[start : start + KEYS_PER_QUERY]))
-            .order_by(attempts.c.key, attempts.c.number)
-        )
-        for row in rows:
-            found[row.key] = _fold(found.get(row.key), row)
-    return found
-
-
-def has_attempts(tx: Connection, dataset: str) -> bool:
-    """Whether anything was ever sent for the dataset."""
-    return tx.execute(sa.select(attempts.c.key).where(attempts.c.dataset == dataset).limit(1)).first() is not None
-
-
-def made_keys(tx: Connection, dataset: str) -> Iterable[tuple[str, int, Money]]:
-    """Key, number and charge of each posted attempt, as a stream ordered by key."""
-    where = (attempts.c.dataset == dataset) & (attempts.c.state == State.POSTED)
-    columns = (attempts.c.key, attempts.c.number, attempts.c.actual_nano_usd, attempts.c.actual_centineurons)
-    for row in tx.execute(sa.select(*columns).where(where).order_by(attempts.c.key)):
-        yield row.key, row.number, Money(row.actual_nano_usd, row.actual_centineurons)
 
 
 def open_attempts(tx: Connection, dataset: str) -> list[OpenAttempt]:
@@ -252,8 +276,11 @@ def _names(attempt: AttemptId) -> dict[str, object]:
     return {"b_dataset": attempt.dataset, "b_key": attempt.key, "b_number": attempt.number}
 
 
-def _resolve_from(tx: Connection, before: State, attempt: AttemptId, resolution: Resolution, now_us: int) -> None:
-    """Leave the state `before`, by one conditional UPDATE: of two who would resolve an attempt, one finds it gone."""
+def _resolve_from(
+    tx: Connection, before: State, attempt: AttemptId, resolution: Resolution, now_us: int, freed: Money = ZERO
+) -> None:
+    """Leave the state `before`, by one conditional UPDATE: of two who would resolve an attempt, one finds it gone.
+    `freed`: the charge that was booked for it so far."""
     posted = resolution.state == State.POSTED
     changed = tx.execute(
         _RESOLVE,
@@ -277,7 +304,7 @@ def _resolve_from(tx: Connection, before: State, attempt: AttemptId, resolution:
         tx,
         attempt.dataset,
         reserved=ZERO - bound if before == State.SENT else ZERO,
-        spent=resolution.actual if posted else ZERO,
+        spent=(resolution.actual if posted else ZERO) - freed,
         unknown=(bound if resolution.state == State.UNKNOWN else ZERO) - (bound if before == State.UNKNOWN else ZERO),
     )
 
@@ -289,26 +316,29 @@ def _not_resolved(tx: Connection, attempt: AttemptId, resolution: Resolution) ->
     return AlreadyResolved(f"{attempt} became {row.state} ({row.end}) before, so it cannot become {resolution.state}")
 
 
+def _not_settled(tx: Connection, attempt: AttemptId, decision: Decision) -> LedgerError:
+    first = tx.execute(_FIND_SETTLEMENT, _names(attempt)).first()
+    if first is not None:
+        return AlreadyResolved(
+            f"{attempt} was settled as {first.state} before ({first.why}), so it cannot be settled as {decision.state}"
+        )
+    row = tx.execute(_FIND, _names(attempt)).first()
+    if row is not None and row.state == State.SENT:
+        return LedgerError(f"{attempt} is on its way, or its run died: start the run again before it is settled")
+    if row is None:
+        return LedgerError(f"{attempt} is not in the ledger, so it cannot be settled as {decision.state}")
+    return AlreadyResolved(
+        f"{attempt} became {row.state} ({row.end}) before, so it cannot be settled as {decision.state}"
+    )
+
+
+def _settlement(row: Any) -> Settlement:
+    amount = Money(row.actual_nano_usd, row.actual_centineurons)
+    return Settlement(AttemptId(row.dataset, row.key, row.number), State(row.state), amount, row.why, row.at_us)
+
+
 def _move(tx: Connection, dataset: str, reserved: Money = ZERO, spent: Money = ZERO, unknown: Money = ZERO) -> None:
     amounts = {"reserved": reserved, "spent": spent, "unknown": unknown}
     deltas = {f"d_{name}_nano_usd": amount.nano_usd for name, amount in amounts.items()}
     deltas |= {f"d_{name}_centineurons": amount.centineurons for name, amount in amounts.items()}
     tx.execute(_MOVE, {"b_dataset": dataset, **deltas})
-
-
-def _fold(so_far: History | None, row: Any) -> History:
-    known = so_far or History()
-    unknown = Money(row.bound_nano_usd, row.bound_centineurons) if row.state == State.UNKNOWN else ZERO
-    sent = row.state == State.SENT
-    end = End.LOST if sent else End(row.end)
-    is_no_end = end in (End.THROTTLED, End.NOT_SENT)
-    return History(
-        attempts=row.number,
-        made=known.made or row.state == State.POSTED,
-        end=known.end if is_no_end else end,
-        failed=known.failed + (end == End.FAILED),
-        lost=known.lost + (end == End.LOST),
-        unknown=known.unknown + unknown,
-        code=known.code if is_no_end else row.code,
-        message=known.message if is_no_end else row.message,
-    )

@@ -15,6 +15,8 @@ from fluxbatch.budget.tables import SCHEMA_VERSION, learned, metadata, paces, ru
 from fluxbatch.errors import LedgerError
 
 BUSY_TIMEOUT_MS = 60_000
+UPGRADED = frozenset({1})
+"""Older schemas, which lack nothing but tables: those are made when the ledger is opened."""
 
 _BUGS = (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError)
 """What a database raises when it was asked for the wrong thing; all else of its errors come from the world."""
@@ -74,6 +76,8 @@ class Store:
             version = tx.execute(sa.select(schema_version.c.version)).scalar()
             if version is None:
                 tx.execute(sa.insert(schema_version).values(version=SCHEMA_VERSION))
+            elif version in UPGRADED:
+                tx.execute(sa.update(schema_version).values(version=SCHEMA_VERSION))
             elif version != SCHEMA_VERSION:
                 raise LedgerError(
                     f"the ledger {self.url} has schema {version}, this fluxbatch needs {SCHEMA_VERSION}; "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, text
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Version 1 had no settlements. Every version so far only added tables."""
 
 metadata = MetaData()
 
@@ -54,6 +55,20 @@ Index(
     attempts.c.state,
     sqlite_where=attempts.c.state.in_(("sent", "unknown")),
     postgresql_where=attempts.c.state.in_(("sent", "unknown")),
+)
+
+# A decision about an unknown attempt is a fact of its own: the attempt keeps how it ended.
+settlements = Table(
+    "settlements",
+    metadata,
+    Column("dataset", String, primary_key=True),
+    Column("key", String, primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("state", String, nullable=False),
+    Column("actual_nano_usd", BigInteger, nullable=False),
+    Column("actual_centineurons", BigInteger, nullable=False),
+    Column("why", String, nullable=False),
 )
 
 booked_parts = Table(
