@@ -124,6 +124,16 @@ def _quarter(one: Quarter) -> dict[str, Any]:
     }
 
 
+def quarter_rows(found: Reconciled) -> list[dict[str, str]]:
+    """One row a model and quarter, as text."""
+    return [
+        {"model": stretch.model, "verdict": stretch.verdict.value}
+        | {name: str(value) for name, value in _quarter(quarter).items()}
+        for stretch in found.compared or ()
+        for quarter in stretch.quarters
+    ]
+
+
 def _balance(balance: Balance) -> dict[str, str]:
     return {
         "spent_usd": exact(balance.spent.usd),
