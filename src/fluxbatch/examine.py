@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from rich.console import Console
 from fluxbatch import tell
 from fluxbatch.budget import ledger
 from fluxbatch.budget import store as side
-from fluxbatch.budget.entries import Balance
+from fluxbatch.budget.entries import Balance, Settlement, State
 from fluxbatch.budget.store import Store
 from fluxbatch.cloudflare.client import Client
 from fluxbatch.cloudflare.outcome import Fatal
@@ -40,6 +40,7 @@ def show_status_of(folder: Path, settings: Settings, console: Console, *, as_jso
     with contextlib.closing(Store(settings.ledger)) as store, store.reading() as tx:
         balance = ledger.balance(tx, dataset.id)
         unknown = ledger.open_attempts(tx, dataset.id)
+        decided = ledger.decisions(tx, dataset.id)
         runs = side.last_runs(tx, dataset.id, 1)
     spooled = _spooled(dataset)
     unknown = [one for one in unknown if (one.key, one.number) not in spooled]  # the next start books those
@@ -51,6 +52,7 @@ def show_status_of(folder: Path, settings: Settings, console: Console, *, as_jso
         "parts": len(dataset.parts),
         "in_spool": len(spooled),
         "not_known": len(unknown),
+        "settled": _settled(decided),
         "last_run": f"{runs[0].run} stopped by {runs[0].stopped_by or 'nothing'}" if runs else None,
     }
     if not as_json:
@@ -58,6 +60,11 @@ def show_status_of(folder: Path, settings: Settings, console: Console, *, as_jso
         return
     attempts = [{**asdict(one), "bound": exact(one.bound.usd)} for one in unknown]
     print(json.dumps(told | _amounts(balance) | {"unknown": attempts}))  # noqa: T201
+
+
+def _settled(decided: Sequence[Settlement]) -> str | None:
+    billed = sum(one.state == State.POSTED for one in decided)
+    return f"{billed} billed, {len(decided) - billed} not billed" if decided else None
 
 
 def _amounts(balance: Balance | None) -> dict[str, str]:

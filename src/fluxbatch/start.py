@@ -72,9 +72,9 @@ def book_parts(store: Store, dataset: Dataset, now_us: int) -> int:
 
 
 def recover_all(
-    store: Store, dataset: Dataset, spool: Spool, account: str, cap_nano_usd: int, run: str, now_us: int
+    store: Store, dataset: Dataset, spool: Spool, account: str, cap_nano_usd: int | None, run: str, now_us: int
 ) -> Recovery:
-    """Bring dataset and ledger together. Only while the dataset is held."""
+    """Bring dataset and ledger together. Only while the dataset is held. Without a cap the budget stays as it is."""
     found = recover(dataset, spool)
     for aside in found.quarantined:
         log.warning("set aside: %s (%s)", aside.path, aside.reason)

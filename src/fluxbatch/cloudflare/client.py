@@ -98,7 +98,8 @@ class Client:
         deadline_s: float = DEADLINE_S,
         extra_headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._root = f"{credentials.base_url.rstrip('/')}/accounts/{credentials.account_id}/ai"
+        self._base = credentials.base_url.rstrip("/")
+        self._root = f"{self._base}/accounts/{credentials.account_id}/ai"
         self._connections = connections
         self._deadline_s = deadline_s
         self._headers = {
@@ -150,6 +151,12 @@ class Client:
             return parsedate_to_datetime(reply.headers["date"]) if isinstance(reply, Reply) else None
         except (KeyError, ValueError):
             return None
+
+    async def analyse(self, query: bytes) -> Reply | Broken:
+        """One query (JSON) to the account's GraphQL analytics: free, and counted apart from inference."""
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(query))}
+        request = self._opened.build_request("POST", f"{self._base}/graphql", content=_pieces(query), headers=headers)
+        return await self._exchange(request, min(PREFLIGHT_S, self._deadline_s))
 
     async def _search(self, model: Model) -> Reply | Broken:
         request = self._opened.build_request("GET", f"{self._root}/models/search", params={"search": model.name})

@@ -111,6 +111,11 @@ class _Written:
         return Part(file, len(self.entries), self.size_bytes, self.digest.hexdigest(), *money, sealed_at, run_id)
 
 
+def sealed_schema(dataset: Dataset) -> pa.Schema:
+    """The columns of a part, with what says whose it is."""
+    return dataset.schema.with_metadata({**dataset.schema.metadata, METADATA_KEY: belongs(dataset.id)})
+
+
 class _Empty(Exception):
     """All entries of a part were damaged: there is nothing to keep."""
 
@@ -118,11 +123,11 @@ class _Empty(Exception):
 def _write(dataset: Dataset, spool: Spool, path: Path, entries: Sequence[Spooled]) -> _Written | None:
     """The part in place, or None when no entry was sound."""
     written = _Written(path)
-    schema = dataset.schema.with_metadata({**dataset.schema.metadata, METADATA_KEY: belongs(dataset.id)})
+    schema = sealed_schema(dataset)
 
     def content(file: BinaryIO) -> None:
         written.file = file
-        with pq.ParquetWriter(pa.PythonFile(written, mode="w"), schema, **_settings(schema)) as writer:
+        with pq.ParquetWriter(pa.PythonFile(written, mode="w"), schema, **part_settings(schema)) as writer:
             for chosen in split(entries, GROUP_BYTES_MAX, GROUP_ROWS_MAX):
                 _write_group(writer, spool, schema, chosen, written)
         if not written.entries:
@@ -166,7 +171,7 @@ def _look(row: pa.RecordBatch) -> Picture:
 
 
 @lru_cache(maxsize=8)
-def _settings(schema: pa.Schema) -> dict[str, object]:
+def part_settings(schema: pa.Schema) -> dict[str, object]:
     """How a part is written: pictures plain, all else compressed, and checksums on every page.
 
     Compression and dictionaries are set by leaf path; a path that is not named gets pyarrow's default, so all are.
