@@ -16,6 +16,8 @@ from fluxbatch.budget.tables import SCHEMA_VERSION, insert_into, learned, metada
 from fluxbatch.errors import LedgerError
 
 BUSY_TIMEOUT_MS = 60_000
+SCHEMA_LOCK = 0x666C7578
+"""The advisory lock of PostgreSQL that one holds who makes the tables: any number that nobody else would take."""
 UPGRADED = frozenset({1})
 """Older schemas, which lack nothing but tables: those are made and filled when the ledger is opened."""
 
@@ -49,11 +51,11 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Read only; never waits for a writer."""
-        with (
-            self._failures_named(),
-            self._engine.connect().execution_options(fluxbatch_reading=True) as connection,
-        ):
+        """Read only, all of it as it was at one moment; never waits for a writer."""
+        options: dict[str, object] = {"fluxbatch_reading": True}
+        if self._engine.dialect.name == "postgresql":  # SQLite's readers always see one moment
+            options["isolation_level"] = "REPEATABLE READ"
+        with self._failures_named(), self._engine.connect().execution_options(**options) as connection:
             yield connection
 
     @contextmanager
@@ -73,6 +75,8 @@ class Store:
 
     def _check_schema(self) -> None:
         with self._engine.begin() as tx:
+            if tx.dialect.name == "postgresql":  # there, many may begin at once; SQLite's writers take turns
+                tx.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
             metadata.create_all(tx)
             version = tx.execute(sa.select(schema_version.c.version)).scalar()
             if version is None:
