@@ -166,6 +166,13 @@ def test_a_run_that_was_stopped_gives_its_reason_and_its_command(stopped_by: Sto
     assert "Stopped: because [of] this. 7 pictures are left. To go on: fluxbatch run p.csv" in text
 
 
+def test_a_day_that_is_used_up_is_not_mended_by_a_larger_budget():
+    reason = "the account's budget for the day 2026-11-30 is used up; the next begins on 2026-12-01 at 00:00 UTC"
+    text = shown(replace(SUMMARY, reason=reason), "fluxbatch run p.csv")
+    assert f"Stopped: {reason}. 34 pictures are left. To go on: fluxbatch run p.csv" in text
+    assert "--budget" not in text
+
+
 @pytest.mark.parametrize("name", ["out[1]", "out[/b]", "[red]out", "a\x1b[31mb"])
 def test_a_command_with_brackets_is_shown_as_it_was_typed(name: str):
     text = shown(

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fluxbatch.budget.entries import Balance, OpenAttempt
+from fluxbatch.budget.entries import USED_UP, Balance, OpenAttempt
 from fluxbatch.budget.plan import Plan
 from fluxbatch.cloudflare.redact import plain
 from fluxbatch.dispatch.stop import StoppedBy
@@ -159,7 +159,7 @@ def show_summary(console: Console, summary: Summary, command: str) -> None:
 def closing_lines(summary: Summary, command: str) -> list[str]:
     """How the run ended and what to do next, as sentences."""
     s, lines = summary, []
-    if s.stopped_by is StoppedBy.BUDGET:
+    if s.stopped_by is StoppedBy.BUDGET and s.reason == USED_UP:
         lines.append(
             f"Stopped: the budget is used up. {s.left:,} pictures are left; they should cost {usd(s.left_expected)}. "
             f"To go on: the same command with --budget {decimal_usd(s.enough_nano_usd):.2f} or more."

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
+import threading
 from contextlib import closing
 from pathlib import Path
 
@@ -58,6 +59,33 @@ def test_a_writer_takes_the_lock_when_it_begins_not_when_it_writes(tmp_path: Pat
         other.transaction(),
     ):
         pytest.fail("two writers were inside at once")
+
+
+def test_a_new_ledger_that_another_is_just_making_is_waited_for(tmp_path: Path):
+    """SQLite says that it is busy at once, whatever the timeout, when a ledger that is being written is to be switched
+    to write-ahead: 1 of 480 opened by eight processes at once was told "database is locked" and did not start."""
+    opened: list[Store] = []
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("CREATE TABLE anything (x)")
+        thread = threading.Thread(target=lambda: opened.append(Store(url_of(tmp_path))))
+        thread.start()
+        thread.join(0.2)
+        assert thread.is_alive()
+        other.execute("COMMIT")
+        thread.join(30)
+    [store] = opened
+    with closing(store), store.reading() as tx:
+        assert tx.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+
+def test_a_ledger_that_stays_locked_is_given_up_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(side, "BUSY_TIMEOUT_MS", 20)
+    with closing(sqlite3.connect(tmp_path / "ledger.sqlite3", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        other.execute("CREATE TABLE anything (x)")
+        with pytest.raises(LedgerError, match="locked"):
+            Store(url_of(tmp_path))
 
 
 def test_folders_above_a_new_ledger_are_made(tmp_path: Path):
@@ -162,6 +190,18 @@ class TestTakeSlots:
         assert self.take(ledger_books) == NOW_US + HORIZON_US  # still one horizon ahead of now, and no further
         later = NOW_US + HORIZON_US + SECOND_US
         assert self.take(ledger_books, now_us=later) == later
+
+    @pytest.mark.parametrize("is_new", [True, False])
+    def test_moments_are_taken_by_one_statement(self, ledger_books: Books, is_new: bool):
+        """What is read first and written then may have been taken by another in between."""
+        if not is_new:
+            self.take(ledger_books)
+        statements: list[str] = []
+        with ledger_books.store.transaction() as tx:
+            sa.event.listen(tx, "before_cursor_execute", lambda c, cursor, text, *_: statements.append(text))
+            take_slots(tx, ACCOUNT, 1, SECOND_US, NOW_US, HORIZON_US)
+        assert len(statements) == 1
+        assert statements[0].startswith("INSERT")
 
     @given(st.lists(st.tuples(st.integers(1, 16), st.integers(0, 90_000)), max_size=30))
     @settings(max_examples=15, deadline=None)

@@ -268,3 +268,28 @@ def test_a_free_picture_is_refused_by_a_cap_that_was_lowered_below_what_is_gone(
     send(ledger_books, "k")
     cap(ledger_books, Period.DAY, 1)
     assert isinstance(send(ledger_books, "free", bound=charge(0)), Denied)
+
+
+def test_a_reservation_and_a_resolution_cost_three_statements_each(ledger_books: Books):
+    """Each is paid for by every picture; the first of a day makes its windows and may cost more."""
+    send(ledger_books, "first")
+    for period in Period:
+        cap(ledger_books, period, 10**12)
+    statements: list[str] = []
+    with ledger_books.store.transaction() as tx:
+        sa.event.listen(tx, "before_cursor_execute", lambda c, cursor, text, *_: statements.append(text.split()[0]))
+        ledger.reserve(tx, AttemptId(DATASET, "k", 1), "r", "m", BOUND, EVENING)
+        ledger.resolve(tx, AttemptId(DATASET, "k", 1), POSTED, MORNING)
+    assert statements == ["UPDATE", "UPDATE", "INSERT", "UPDATE", "UPDATE", "UPDATE"]
+
+
+def test_every_statement_of_the_guard_finds_its_rows_by_their_key(tmp_path: Path):
+    """A year of windows must cost no more than the first day."""
+    with books(tmp_path) as own, own.store.reading() as tx:
+        for statement in (windows._RESERVE, windows._MOVE):
+            text = str(statement.compile(dialect=tx.dialect, compile_kwargs={"render_postcompile": True}))
+            names = statement.compile(dialect=tx.dialect).positiontup or ()
+            plan = tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", tuple(1 for _ in names)).all()
+            steps = [row[-1] for row in plan]
+            assert [step for step in steps if step.startswith("SCAN")] == []
+            assert sum("account=? AND period=? AND first_day=?" in step for step in steps) == 2

@@ -11,6 +11,7 @@ from functools import lru_cache
 from fluxbatch.models.money import ZERO, Money
 
 US_PER_DAY = 86_400_000_000
+USED_UP = "the budget is used up"
 
 
 class State(StrEnum):
@@ -164,7 +165,7 @@ class Denied:
     @property
     def reason(self) -> str:
         if self.window is None:
-            return "the budget is used up"
+            return USED_UP
         first = self.window.first_day
         name = f"{first:%Y-%m-%d}" if self.window.period == Period.DAY else f"{first:%Y-%m}"
         return (

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
@@ -16,6 +18,9 @@ from fluxbatch.budget.tables import SCHEMA_VERSION, insert_into, learned, metada
 from fluxbatch.errors import LedgerError
 
 BUSY_TIMEOUT_MS = 60_000
+ASK_AGAIN_S = 0.01
+SCHEMA_LOCK = 0x666C7578
+"""The advisory lock of PostgreSQL that one holds who makes the tables: any number that nobody else would take."""
 UPGRADED = frozenset({1})
 """Older schemas, which lack nothing but tables: those are made and filled when the ledger is opened."""
 
@@ -33,7 +38,10 @@ class Store:
         self.url = _shown(url)
         try:
             self._engine = _open(url)
-            self._check_schema()
+            with ExitStack() as on_failure:
+                on_failure.callback(self.close)
+                self._check_schema()
+                on_failure.pop_all()
         except (sa.exc.SQLAlchemyError, OSError, ImportError) as error:
             reason = error.orig if isinstance(error, sa.exc.DBAPIError) else error
             raise LedgerError(
@@ -49,11 +57,11 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Read only; never waits for a writer."""
-        with (
-            self._failures_named(),
-            self._engine.connect().execution_options(fluxbatch_reading=True) as connection,
-        ):
+        """Read only, all of it as it was at one moment; never waits for a writer."""
+        options: dict[str, object] = {"fluxbatch_reading": True}
+        if self._engine.dialect.name == "postgresql":  # SQLite's readers always see one moment
+            options["isolation_level"] = "REPEATABLE READ"
+        with self._failures_named(), self._engine.connect().execution_options(**options) as connection:
             yield connection
 
     @contextmanager
@@ -73,6 +81,8 @@ class Store:
 
     def _check_schema(self) -> None:
         with self._engine.begin() as tx:
+            if tx.dialect.name == "postgresql":  # there, many may begin at once; SQLite's writers take turns
+                tx.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
             metadata.create_all(tx)
             version = tx.execute(sa.select(schema_version.c.version)).scalar()
             if version is None:
@@ -105,10 +115,8 @@ def _open(url: str) -> Engine:
     def _on_connect(connection: object, _record: object) -> None:
         # SQLAlchemy's events begin and end transactions; the driver must not begin its own (lazy) ones.
         connection.isolation_level = None  # type: ignore[attr-defined]
-        # The timeout first: the switch to WAL waits for others as well, when a new ledger is opened by many at once.
-        pragmas = (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL")
-        for pragma in pragmas:
-            connection.execute(f"PRAGMA {pragma}")  # type: ignore[attr-defined]
+        assert engine.dialect.dbapi is not None
+        _set_up(connection, engine.dialect.dbapi.OperationalError)
 
     @sa.event.listens_for(engine, "begin")
     def _on_begin(connection: Connection) -> None:
@@ -116,6 +124,22 @@ def _open(url: str) -> Engine:
         connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
 
     return engine
+
+
+def _set_up(connection: Any, busy: type[Exception]) -> None:
+    """Wait for others, write ahead, sync every commit. Several that open a new ledger at once all want to switch it to
+    write-ahead; SQLite then tells one that it is busy without waiting, so it is asked again."""
+    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+    until_s = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            break
+        except busy as error:
+            if "locked" not in str(error) or time.monotonic() > until_s:
+                raise
+            time.sleep(ASK_AGAIN_S)
+    connection.execute("PRAGMA synchronous=FULL")
 
 
 def take_slots(tx: Connection, account: str, count: int, interval_us: int, now_us: int, horizon_us: int) -> int:

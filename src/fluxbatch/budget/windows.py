@@ -106,8 +106,8 @@ def reserve(tx: Connection, account: str, at_us: int, bound: Money) -> Denied | 
 
 def move(tx: Connection, account: str, sent_at_us: int, deltas: Mapping[str, int]) -> None:
     """The same movement of money as in the dataset, in the day and the month in which the attempt was sent."""
-    moved = tx.execute(_MOVE, {**_names(account, sent_at_us), **deltas}).rowcount
-    assert moved == PERIODS, f"{account} has no window for what was sent at {sent_at_us}"
+    # A window that is missing was taken away by somebody; the audit of the next start says so.
+    tx.execute(_MOVE, {**_names(account, sent_at_us), **deltas})
 
 
 def enter(tx: Connection, account: str, at_us: int) -> None:
