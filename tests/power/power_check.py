@@ -111,7 +111,7 @@ def recovers(state: State, folder: Path, shared: SharedLedger, prompts: Sequence
     if is_new:
         provider = Provider(asked=Counter(state.marks))
         unknown = len(standing[1].names("unknown"))
-        _at_the_end(home, run(home, provider), provider, prompts, unknown)
+        at_the_end(home, run(home, provider), provider, prompts, unknown)
     shutil.rmtree(folder)
 
 
@@ -138,7 +138,7 @@ def _as_it_is(home: Home, state: State, reached: Reached) -> Books:
     for part in dataset.parts:
         assert dataset.path(part).stat().st_size == part.size_bytes
         assert file_sha256(dataset.path(part)) == part.sha256
-    kept = set(_pictures(dataset))
+    kept = set(pictures_of(dataset))
     if dataset.spool_folder.exists():
         kept |= {(one.key, one.attempt) for one in scan(dataset.spool_folder) if isinstance(one, Spooled)}
     unlisted = dataset.unlisted() if dataset.data_folder.exists() else []
@@ -152,7 +152,7 @@ def _as_it_is(home: Home, state: State, reached: Reached) -> Books:
 
 def _after_the_start(home: Home, dataset: Dataset, before: Books, reached: Reached) -> None:
     books = Books.read(home, dataset.id)
-    pictures, spooled = _pictures(dataset), _spooled(dataset)
+    pictures, spooled = pictures_of(dataset), spooled_of(dataset)
     assert not set(pictures) & spooled, "in the spool and in a part"
     assert books.names("posted") == set(pictures) | spooled
     assert before.names("posted") <= books.names("posted"), "something booked was lost"
@@ -162,13 +162,13 @@ def _after_the_start(home: Home, dataset: Dataset, before: Books, reached: Reach
     reached.note("in the quarantine", dataset.quarantine.exists() and any(dataset.quarantine.iterdir()))
 
 
-def _at_the_end(home: Home, summary: Summary, provider: Provider, prompts: Sequence[str], unknown: int) -> None:
+def at_the_end(home: Home, summary: Summary, provider: Provider, prompts: Sequence[str], unknown: int) -> None:
     dataset = Dataset.open(home.dataset)
-    books, pictures = Books.read(home, dataset.id), _pictures(dataset)
+    books, pictures = Books.read(home, dataset.id), pictures_of(dataset)
     wanted = [prompt for prompt in prompts if not prompt.startswith(("refused", "failed"))]
     assert verify_dataset(dataset) == []
     assert summary.stopped_by is None, summary.reason
-    assert (summary.left, len(_spooled(dataset))) == (0, 0)
+    assert (summary.left, len(spooled_of(dataset))) == (0, 0)
     assert books.names("posted") == set(pictures)
     assert len(pictures) == len(set(pictures))
     for prompt in prompts:
@@ -185,11 +185,11 @@ def _at_the_end(home: Home, summary: Summary, provider: Provider, prompts: Seque
     assert failed.exists() == (len(pictures) < len(prompts))
 
 
-def _pictures(dataset: Dataset) -> list[Name]:
+def pictures_of(dataset: Dataset) -> list[Name]:
     return [(key, attempt) for part in dataset.parts for key, attempt, _ in dataset.keys(part)]
 
 
-def _spooled(dataset: Dataset) -> set[Name]:
+def spooled_of(dataset: Dataset) -> set[Name]:
     found = list(scan(dataset.spool_folder))
     assert all(isinstance(one, Spooled) for one in found)
     return {(one.key, one.attempt) for one in found if isinstance(one, Spooled)}

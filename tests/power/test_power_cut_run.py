@@ -6,6 +6,8 @@ import random
 import shutil
 from pathlib import Path
 
+import pytest
+
 from tests.power.disk import cuts
 from tests.power.power_check import Reached, recovers
 from tests.power.power_kit import PICTURES, Provider, SharedLedger, new_home, recorded
@@ -32,6 +34,7 @@ def test_a_run_that_loses_power_loses_nothing_that_it_has_booked(memory: Path, s
     reached.all_of("no dataset yet", "a temp file", "a part that is not listed", "adopted", "stranded", "torn")
 
 
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")  # it died before
 def test_a_run_that_was_killed_and_started_again_may_lose_power_as_well(memory: Path, shared: SharedLedger) -> None:
     """What the dead had renamed and not synced looks durable to the next life, and is not."""
     runs, ways = KILLED
