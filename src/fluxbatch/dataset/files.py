@@ -11,6 +11,7 @@ import itertools
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -85,6 +86,15 @@ def put_atomic(path: Path, content: bytes | Callable[[BinaryIO], None]) -> None:
     draft.keep()
 
 
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """What the system refuses in the block becomes a StorageError about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
 def move(source: Path, target: Path) -> None:
     """Rename within one file system, durably; `target` must not exist, so that nothing is ever overwritten.
 
@@ -132,7 +142,7 @@ def sync_folder(path: Path) -> None:
 
 
 def trust(folder: Path) -> None:
-    """A new run in this folder: it builds on what is there, so an earlier one's failed syncs are not held against it."""
+    """A new run in this folder builds on what is there: an earlier one's failed syncs are not held against it."""
     whole = folder.absolute()
     for lost in [lost for lost in _lost if lost.is_relative_to(whole) or whole.is_relative_to(lost)]:
         _lost.pop(lost, None)
