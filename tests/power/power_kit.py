@@ -26,25 +26,13 @@ from typing import Any
 from greenlet import getcurrent, greenlet
 
 from fluxbatch import prepare
-from fluxbatch.batch import Batch
-from fluxbatch.budget import store as side
 from fluxbatch.budget.store import Store
 from fluxbatch.cloudflare.outcome import Broken, Reply
 from fluxbatch.dataset import files
-from fluxbatch.dataset.failures import FailureWriter
-from fluxbatch.dispatch.adapt import Gate, first_flight
-from fluxbatch.dispatch.engine import Engine
-from fluxbatch.dispatch.hold import Hold
-from fluxbatch.dispatch.keep import Keeper
-from fluxbatch.dispatch.lane import Lane
-from fluxbatch.dispatch.pace import Pace
-from fluxbatch.dispatch.retry import Quota
-from fluxbatch.dispatch.stop import Stop, StoppedBy
-from fluxbatch.dispatch.tally import Tally
 from fluxbatch.job import SIMULATOR_ACCOUNT_ID, Job
 from fluxbatch.models.catalogue import Model
 from fluxbatch.prepare import Prepared, prepared
-from fluxbatch.run import drive
+from fluxbatch.run import World, batch_in, drive
 from fluxbatch.settings import Settings
 from fluxbatch.summary import Summary
 from tests.dataset.dataset_kit import jpeg
@@ -286,47 +274,15 @@ def started(home: Home, **settings: Any) -> Iterator[Prepared]:
 
 
 async def _driven(ready: Prepared, provider: Provider) -> Summary:
-    executor, journal = Taking(provider.seed), InlineJournal(ready.store)
-    failures = FailureWriter(ready.dataset.folder / "failures.parquet", ready.dataset.own_schema)
-    engine = _engine(ready, provider, journal, executor)
-    await journal.do(lambda tx: side.open_run(tx, ready.run, ready.dataset.id, str(ready.job.manifest), 0))
-    batch = Batch(ready, journal, engine, executor, failures, 0.0)
+    workers = Taking(provider.seed)
+    world = World(provider, InlineJournal(ready.store), workers, workers, Clock(), random.Random(provider.seed))
     try:
-        await drive(batch, batch.work)
-        return await batch.close()
+        async with batch_in(world, ready) as batch:
+            await drive(batch, batch.work)
     finally:
-        executor.end()
-        failures.discard()
-
-
-def _engine(ready: Prepared, provider: Provider, journal: InlineJournal, executor: Executor) -> Engine:
-    """As run.py puts it together, with the virtual clock."""
-    job, plan, stop, clock = ready.job, ready.plan, Stop(), Clock()
-
-    async def offload(function: Callable[..., Any], *args: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(executor, function, *args)
-
-    lane = Lane(
-        Gate(first_flight(job.settings.max_in_flight, None, paced=False)),
-        Pace(journal, job.account, None, None, clock),
-        Hold(60.0, lambda reason: stop.request(StoppedBy.PLATFORM, reason)),
-        stop,
-    )
-    return Engine(
-        dataset=ready.dataset.id,
-        run=ready.run,
-        sender=provider,
-        journal=journal,
-        lane=lane,
-        keeper=Keeper(ready.spool, ready.dataset.own_schema, ready.run),
-        offload=offload,
-        stop=stop,
-        tally=Tally(ready.recovery.balance, asked=plan.asked, already=plan.already, ended=plan.ended.copy()),
-        quota=Quota(plan.due),
-        policy=job.policy(),
-        now=clock,
-        exposed=asyncio.Semaphore(job.settings.max_in_flight),
-    )
+        workers.end()
+    assert batch.summary is not None
+    return batch.summary
 
 
 @contextmanager

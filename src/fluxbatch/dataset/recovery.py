@@ -18,6 +18,8 @@ from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.parts import check_belongs, file_sha256, picture_rows
 from fluxbatch.dataset.quarantine import Damaged, SetAside, set_aside
+from fluxbatch.dataset.rewritten import check_rewritten
+from fluxbatch.dataset.shards import part_settings, sealed_schema
 from fluxbatch.dataset.spool import Spool, Spooled
 from fluxbatch.models.money import ZERO
 
@@ -66,6 +68,7 @@ def _list_parts(dataset: Dataset) -> tuple[list[Part], list[SetAside]]:
 def _examine(dataset: Dataset, path: Path) -> Part:
     """The catalogue line of a part that has none. Damaged when it is not whole, not ours, or a copy of a listed one."""
     check_belongs(path, dataset.schema, dataset.id)
+    check_rewritten(path, part_settings(sealed_schema(dataset)))
     names: set[Name] = set()
     actual, run_id, rows = ZERO, "", 0
     for row in picture_rows(path):
