@@ -17,8 +17,7 @@ from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.parts import file_sha256
 from fluxbatch.dataset.spool import Spooled, scan
 from fluxbatch.dataset.verify import verify_dataset
-from fluxbatch.prepare import Prepared, now_us
-from fluxbatch.start import Recovery, recover_all
+from fluxbatch.start import Recovery
 from fluxbatch.summary import Summary
 from tests.power.disk import LOCK, State
 from tests.power.power_kit import (
@@ -28,7 +27,9 @@ from tests.power.power_kit import (
     Home,
     Provider,
     SharedLedger,
+    Started,
     new_home,
+    recovered,
     run,
     started,
 )
@@ -104,7 +105,7 @@ def recovers(state: State, folder: Path, shared: SharedLedger, prompts: Sequence
         standing = _standing(home)
         is_new = reached.is_new(state.marks, standing)
         if is_new:
-            again = _again(ready)
+            again = _again(home, ready)
             assert (again.adopted, again.stranded) == (0, 0)
             assert _standing(home) == standing, "a second start changed something"
     reached.states += 1
@@ -115,11 +116,9 @@ def recovers(state: State, folder: Path, shared: SharedLedger, prompts: Sequence
     shutil.rmtree(folder)
 
 
-def _again(ready: Prepared) -> Recovery:
+def _again(home: Home, first: Started) -> Recovery:
     """A second start, as a new life would begin it."""
-    dataset = Dataset.open(ready.dataset.folder)
-    budget = ready.job.budget_nano_usd
-    return recover_all(ready.store, dataset, dataset.spool(), ready.job.account, budget, ready.run, now_us())
+    return recovered(home.job(), first.store, Dataset.open(first.dataset.folder))
 
 
 def _standing(home: Home) -> tuple[dict[str, bytes | None], Books]:

@@ -23,17 +23,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from greenlet import getcurrent, greenlet
 
 from fluxbatch import prepare
 from fluxbatch.budget.store import Store
 from fluxbatch.cloudflare.outcome import Broken, Reply
 from fluxbatch.dataset import files
+from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.job import SIMULATOR_ACCOUNT_ID, Job
 from fluxbatch.models.catalogue import Model
 from fluxbatch.prepare import Prepared, prepared
 from fluxbatch.run import World, batch_in, drive
 from fluxbatch.settings import Settings
+from fluxbatch.start import Recovery, open_dataset, recover_all
 from fluxbatch.summary import Summary
 from tests.dataset.dataset_kit import jpeg
 from tests.dispatch.dispatch_kit import INTERNAL, REFUSED, InlineJournal, picture
@@ -48,6 +51,8 @@ BUDGET_NANO_USD = 10**9
 CENTINEURONS = 3750
 """What each picture costs: 4 steps of a quarter of a tile."""
 BOUND_CENTINEURONS = 15_000
+OWN = pa.schema([pa.field("mood", pa.string())])
+"""The manifest's own column."""
 MEMORY = Path("/dev/shm")
 
 _lives = itertools.count(1)
@@ -261,16 +266,32 @@ def run(home: Home, provider: Provider, **settings: Any) -> Summary:
         files._WRITER, prepare.new_run_id, prepare.now_us = before
 
 
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What a start has put in order: as prepare.py does it, without the manifest and the plan."""
+
+    store: Store
+    dataset: Dataset
+    recovery: Recovery
+
+
 @contextmanager
-def started(home: Home, **settings: Any) -> Iterator[Prepared]:
-    """The ordinary start-up of a new life, and nothing more."""
+def started(home: Home) -> Iterator[Started]:
+    """The ordinary start-up of a new life, and nothing more. The dataset is held for the block."""
     before = files._WRITER
     files._WRITER = f"1-{next(_lives):08x}"
+    job = home.job()
     try:
-        with prepared(home.job(**settings)) as ready:
-            yield ready
+        with closing(job.open_store()) as store:
+            dataset = open_dataset(job.out, OWN, job.is_simulated)
+            with dataset.hold():
+                yield Started(store, dataset, recovered(job, store, dataset))
     finally:
         files._WRITER = before
+
+
+def recovered(job: Job, store: Store, dataset: Dataset) -> Recovery:
+    return recover_all(store, dataset, dataset.spool(), job.account, job.budget_nano_usd, "run", prepare.now_us())
 
 
 async def _driven(ready: Prepared, provider: Provider) -> Summary:
