@@ -6,6 +6,8 @@ import errno
 import os
 import secrets
 from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,8 @@ from fluxbatch.errors import StorageError
 from fluxbatch.models.money import ZERO
 from fluxbatch.start import open_dataset
 from tests.dataset.dataset_kit import NO_COLUMNS, asked
+from tests.power.disk import cuts
+from tests.power.power_kit import Home
 from tests.power.tap import Touch, tap
 
 
@@ -95,6 +99,17 @@ def test_a_folder_whose_sync_has_failed_is_not_synced_again_by_this_run(tmp_path
         open_dataset(dataset.folder, NO_COLUMNS, True)  # the next run, of the same process
         files.put_atomic(dataset.spool_folder / "c", b"sure")
     assert failed[1:] == ["pictures/.fluxbatch/spool"]
+
+
+def test_the_folder_of_a_new_ledger_has_a_durable_name_before_anything_is_reserved(tmp_path: Path) -> None:
+    """A power cut took it with all that SQLite had synced in it: what was in flight was forgotten, and paid again."""
+    job = Home(tmp_path).job()
+    wanted = tmp_path / "share" / "fluxbatch"
+    settings = job.settings.model_copy(update={"ledger": f"sqlite:///{wanted / 'ledger.sqlite3'}"})
+    with tap(tmp_path) as made, closing(replace(job, settings=settings).open_store()):
+        pass
+    end = len(made.history().operations)
+    assert [sorted(state.tree) for state in cuts(made.history(), 1, 100, since=end)] == [["share", "share/fluxbatch"]]
 
 
 def test_only_the_folders_of_the_run_that_begins_are_trusted_again(tmp_path: Path) -> None:
