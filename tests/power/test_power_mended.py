@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from fluxbatch.dataset.failures import FailureWriter
 from fluxbatch.errors import StorageError
 from fluxbatch.models.money import ZERO
 from fluxbatch.start import open_dataset
-from tests.dataset.dataset_kit import NO_COLUMNS, asked
+from tests.dataset.dataset_kit import NO_COLUMNS, asked, delivered, row_of
 from tests.power.disk import cuts
 from tests.power.power_kit import Home
 from tests.power.tap import Touch, tap
@@ -99,6 +100,32 @@ def test_a_folder_whose_sync_has_failed_is_not_synced_again_by_this_run(tmp_path
         open_dataset(dataset.folder, NO_COLUMNS, True)  # the next run, of the same process
         files.put_atomic(dataset.spool_folder / "c", b"sure")
     assert failed[1:] == ["pictures/.fluxbatch/spool"]
+
+
+@pytest.mark.parametrize("what", ["a spool file", "the next part"])
+def test_a_disk_that_cannot_even_be_looked_at_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """A stale network mount raised OSError past the engine, and took the pictures in flight with it."""
+    dataset = Dataset.create(tmp_path / "pictures", NO_COLUMNS, True)
+    spool, request = dataset.spool(), asked("a lighthouse")
+    row = row_of(delivered(request))
+    look = dataset.next_part if what == "the next part" else partial(spool.put, row, request.key, 1)
+    real = {name: getattr(os, name) for name in ("stat", "listdir", "scandir")}
+
+    def stale(name: str) -> Callable[..., object]:
+        def looked(path: object = ".", *args: object, **other: object) -> object:
+            if "pictures" in str(path):
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+            return real[name](path, *args, **other)
+
+        return looked
+
+    with monkeypatch.context() as patched:
+        for name in real:
+            patched.setattr(os, name, stale(name))
+        with pytest.raises(StorageError, match="Stale file handle"):
+            look()
 
 
 def test_the_folder_of_a_new_ledger_has_a_durable_name_before_anything_is_reserved(tmp_path: Path) -> None:
