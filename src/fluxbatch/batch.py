@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -96,10 +95,10 @@ class Batch:
         await self._seal(list(self._unsealed.values()))
         if self.stop.error is None:
             self._disk(self.failures.close)
-        self.summary = self._summary()
-        await self._write_down(self.summary)
-        report = to_markdown(self.summary, self.prepared.job.manifest.name).encode()
+        report = to_markdown(self._summary(), self.prepared.job.manifest.name).encode()
         self._disk(lambda: put_atomic(self.prepared.dataset.folder / REPORT, report))
+        await self._write_down(self._summary())
+        self.summary = self._summary()  # only now: what went wrong on the way here is told as well
         return self.summary
 
     def _slices(self) -> Iterator[list[Asked | Rejected]]:
@@ -192,7 +191,9 @@ class Batch:
     async def _write_down(self, summary: Summary) -> None:
         job, run, ended_us = self.prepared.job, self.prepared.run, now_us()
         model, learned = job.defaults().model.id, self.engine.lane.learned()
-        with contextlib.suppress(LedgerError):  # a ledger that has failed has said so: it is why the run stopped
+        try:
             await self.journal.do(lambda tx: side.close_run(tx, run, summary.stopped_by, summary.to_json(), ended_us))
             if summary.made:
                 await self.journal.do(lambda tx: side.remember(tx, job.account, model, learned))
+        except LedgerError as error:
+            self.stop.request(StoppedBy.PLATFORM, str(error), error)

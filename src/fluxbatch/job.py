@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fluxbatch.budget.store import Store
+from fluxbatch.budget.store import Store, folder_of
 from fluxbatch.cloudflare.client import Credentials
+from fluxbatch.dataset import files
 from fluxbatch.dataset.record import RESERVED
 from fluxbatch.dispatch.retry import RetryPolicy
 from fluxbatch.errors import UsageError
@@ -51,6 +52,10 @@ class Job:
         return self.simulate or self.account == SIMULATOR_ACCOUNT_ID
 
     def open_store(self) -> Store:
+        """SQLite syncs the folder that its files lie in, and not the name of that folder: with it all would be gone."""
+        folder = folder_of(self.settings.ledger)
+        if folder is not None:
+            files.make_folders(folder)
         return Store(self.settings.ledger)
 
 

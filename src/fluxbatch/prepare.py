@@ -132,7 +132,9 @@ def _kept_rejected(job: Job, manifest: Manifest, dataset: Dataset) -> Iterator[I
     draft = files.Draft(path)
     try:
         with RejectedWriter(draft.file, manifest.headers) as writer:
-            yield _passing(manifest.rows(), writer.add)
+            yield _passing(manifest.rows(), files.told(path)(writer.add))
+            with files.told(path):
+                writer.close()
         if writer.count:
             draft.keep()
         else:

@@ -23,6 +23,7 @@ import pyarrow as pa
 from fluxbatch.budget import ledger
 from fluxbatch.budget.entries import AttemptId, Balance
 from fluxbatch.budget.store import Store
+from fluxbatch.dataset import files
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.own import check_own_schema
 from fluxbatch.dataset.recovery import recover
@@ -44,6 +45,7 @@ class Recovery:
 
 def open_dataset(folder: Path, own_schema: pa.Schema, simulated: bool) -> Dataset:
     """The dataset in this folder, made when there is none. DatasetError when the manifest cannot go into it."""
+    files.trust(folder)
     if not Dataset.exists(folder):
         return Dataset.create(folder, own_schema, simulated)
     dataset = Dataset.open(folder)

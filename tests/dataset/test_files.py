@@ -98,12 +98,13 @@ def test_a_missing_folder_is_said(tmp_path: Path) -> None:
 def test_folders_are_made_with_their_parents_and_each_parent_is_synced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The name of the last one that was there as well: who made it may have been killed before the sync."""
     synced: list[Path] = []
     monkeypatch.setattr(files, "sync_folder", synced.append)
     files.make_folders(tmp_path / "a" / "b")
     files.make_folders(tmp_path / "a" / "b")
     assert (tmp_path / "a" / "b").is_dir()
-    assert synced == [tmp_path, tmp_path / "a"]
+    assert synced == [tmp_path.parent, tmp_path, tmp_path / "a", tmp_path / "a"]
 
 
 def test_a_file_where_a_folder_should_be_is_said(tmp_path: Path) -> None:

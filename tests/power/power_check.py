@@ -17,8 +17,7 @@ from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.parts import file_sha256
 from fluxbatch.dataset.spool import Spooled, scan
 from fluxbatch.dataset.verify import verify_dataset
-from fluxbatch.prepare import Prepared, now_us
-from fluxbatch.start import Recovery, recover_all
+from fluxbatch.start import Recovery
 from fluxbatch.summary import Summary
 from tests.power.disk import LOCK, State
 from tests.power.power_kit import (
@@ -28,7 +27,9 @@ from tests.power.power_kit import (
     Home,
     Provider,
     SharedLedger,
+    Started,
     new_home,
+    recovered,
     run,
     started,
 )
@@ -104,22 +105,20 @@ def recovers(state: State, folder: Path, shared: SharedLedger, prompts: Sequence
         standing = _standing(home)
         is_new = reached.is_new(state.marks, standing)
         if is_new:
-            again = _again(ready)
+            again = _again(home, ready)
             assert (again.adopted, again.stranded) == (0, 0)
             assert _standing(home) == standing, "a second start changed something"
     reached.states += 1
     if is_new:
         provider = Provider(asked=Counter(state.marks))
         unknown = len(standing[1].names("unknown"))
-        _at_the_end(home, run(home, provider), provider, prompts, unknown)
+        at_the_end(home, run(home, provider), provider, prompts, unknown)
     shutil.rmtree(folder)
 
 
-def _again(ready: Prepared) -> Recovery:
+def _again(home: Home, first: Started) -> Recovery:
     """A second start, as a new life would begin it."""
-    dataset = Dataset.open(ready.dataset.folder)
-    budget = ready.job.budget_nano_usd
-    return recover_all(ready.store, dataset, dataset.spool(), ready.job.account, budget, ready.run, now_us())
+    return recovered(home.job(), first.store, Dataset.open(first.dataset.folder))
 
 
 def _standing(home: Home) -> tuple[dict[str, bytes | None], Books]:
@@ -138,7 +137,7 @@ def _as_it_is(home: Home, state: State, reached: Reached) -> Books:
     for part in dataset.parts:
         assert dataset.path(part).stat().st_size == part.size_bytes
         assert file_sha256(dataset.path(part)) == part.sha256
-    kept = set(_pictures(dataset))
+    kept = set(pictures_of(dataset))
     if dataset.spool_folder.exists():
         kept |= {(one.key, one.attempt) for one in scan(dataset.spool_folder) if isinstance(one, Spooled)}
     unlisted = dataset.unlisted() if dataset.data_folder.exists() else []
@@ -152,7 +151,7 @@ def _as_it_is(home: Home, state: State, reached: Reached) -> Books:
 
 def _after_the_start(home: Home, dataset: Dataset, before: Books, reached: Reached) -> None:
     books = Books.read(home, dataset.id)
-    pictures, spooled = _pictures(dataset), _spooled(dataset)
+    pictures, spooled = pictures_of(dataset), spooled_of(dataset)
     assert not set(pictures) & spooled, "in the spool and in a part"
     assert books.names("posted") == set(pictures) | spooled
     assert before.names("posted") <= books.names("posted"), "something booked was lost"
@@ -162,13 +161,13 @@ def _after_the_start(home: Home, dataset: Dataset, before: Books, reached: Reach
     reached.note("in the quarantine", dataset.quarantine.exists() and any(dataset.quarantine.iterdir()))
 
 
-def _at_the_end(home: Home, summary: Summary, provider: Provider, prompts: Sequence[str], unknown: int) -> None:
+def at_the_end(home: Home, summary: Summary, provider: Provider, prompts: Sequence[str], unknown: int) -> None:
     dataset = Dataset.open(home.dataset)
-    books, pictures = Books.read(home, dataset.id), _pictures(dataset)
+    books, pictures = Books.read(home, dataset.id), pictures_of(dataset)
     wanted = [prompt for prompt in prompts if not prompt.startswith(("refused", "failed"))]
     assert verify_dataset(dataset) == []
     assert summary.stopped_by is None, summary.reason
-    assert (summary.left, len(_spooled(dataset))) == (0, 0)
+    assert (summary.left, len(spooled_of(dataset))) == (0, 0)
     assert books.names("posted") == set(pictures)
     assert len(pictures) == len(set(pictures))
     for prompt in prompts:
@@ -185,11 +184,11 @@ def _at_the_end(home: Home, summary: Summary, provider: Provider, prompts: Seque
     assert failed.exists() == (len(pictures) < len(prompts))
 
 
-def _pictures(dataset: Dataset) -> list[Name]:
+def pictures_of(dataset: Dataset) -> list[Name]:
     return [(key, attempt) for part in dataset.parts for key, attempt, _ in dataset.keys(part)]
 
 
-def _spooled(dataset: Dataset) -> set[Name]:
+def spooled_of(dataset: Dataset) -> set[Name]:
     found = list(scan(dataset.spool_folder))
     assert all(isinstance(one, Spooled) for one in found)
     return {(one.key, one.attempt) for one in found if isinstance(one, Spooled)}

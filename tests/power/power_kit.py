@@ -23,29 +23,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from greenlet import getcurrent, greenlet
 
 from fluxbatch import prepare
-from fluxbatch.batch import Batch
-from fluxbatch.budget import store as side
 from fluxbatch.budget.store import Store
 from fluxbatch.cloudflare.outcome import Broken, Reply
 from fluxbatch.dataset import files
-from fluxbatch.dataset.failures import FailureWriter
-from fluxbatch.dispatch.adapt import Gate, first_flight
-from fluxbatch.dispatch.engine import Engine
-from fluxbatch.dispatch.hold import Hold
-from fluxbatch.dispatch.keep import Keeper
-from fluxbatch.dispatch.lane import Lane
-from fluxbatch.dispatch.pace import Pace
-from fluxbatch.dispatch.retry import Quota
-from fluxbatch.dispatch.stop import Stop, StoppedBy
-from fluxbatch.dispatch.tally import Tally
+from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.job import SIMULATOR_ACCOUNT_ID, Job
 from fluxbatch.models.catalogue import Model
 from fluxbatch.prepare import Prepared, prepared
-from fluxbatch.run import drive
+from fluxbatch.run import World, batch_in, drive
 from fluxbatch.settings import Settings
+from fluxbatch.start import Recovery, open_dataset, recover_all
 from fluxbatch.summary import Summary
 from tests.dataset.dataset_kit import jpeg
 from tests.dispatch.dispatch_kit import INTERNAL, REFUSED, InlineJournal, picture
@@ -60,6 +51,8 @@ BUDGET_NANO_USD = 10**9
 CENTINEURONS = 3750
 """What each picture costs: 4 steps of a quarter of a tile."""
 BOUND_CENTINEURONS = 15_000
+OWN = pa.schema([pa.field("mood", pa.string())])
+"""The manifest's own column."""
 MEMORY = Path("/dev/shm")
 
 _lives = itertools.count(1)
@@ -273,60 +266,44 @@ def run(home: Home, provider: Provider, **settings: Any) -> Summary:
         files._WRITER, prepare.new_run_id, prepare.now_us = before
 
 
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What a start has put in order: as prepare.py does it, without the manifest and the plan."""
+
+    store: Store
+    dataset: Dataset
+    recovery: Recovery
+
+
 @contextmanager
-def started(home: Home, **settings: Any) -> Iterator[Prepared]:
-    """The ordinary start-up of a new life, and nothing more."""
+def started(home: Home) -> Iterator[Started]:
+    """The ordinary start-up of a new life, and nothing more. The dataset is held for the block."""
     before = files._WRITER
     files._WRITER = f"1-{next(_lives):08x}"
+    job = home.job()
     try:
-        with prepared(home.job(**settings)) as ready:
-            yield ready
+        with closing(job.open_store()) as store:
+            dataset = open_dataset(job.out, OWN, job.is_simulated)
+            with dataset.hold():
+                yield Started(store, dataset, recovered(job, store, dataset))
     finally:
         files._WRITER = before
 
 
+def recovered(job: Job, store: Store, dataset: Dataset) -> Recovery:
+    return recover_all(store, dataset, dataset.spool(), job.account, job.budget_nano_usd, "run", prepare.now_us())
+
+
 async def _driven(ready: Prepared, provider: Provider) -> Summary:
-    executor, journal = Taking(provider.seed), InlineJournal(ready.store)
-    failures = FailureWriter(ready.dataset.folder / "failures.parquet", ready.dataset.own_schema)
-    engine = _engine(ready, provider, journal, executor)
-    await journal.do(lambda tx: side.open_run(tx, ready.run, ready.dataset.id, str(ready.job.manifest), 0))
-    batch = Batch(ready, journal, engine, executor, failures, 0.0)
+    workers = Taking(provider.seed)
+    world = World(provider, InlineJournal(ready.store), workers, workers, Clock(), random.Random(provider.seed))
     try:
-        await drive(batch, batch.work)
-        return await batch.close()
+        async with batch_in(world, ready) as batch:
+            await drive(batch, batch.work)
     finally:
-        executor.end()
-        failures.discard()
-
-
-def _engine(ready: Prepared, provider: Provider, journal: InlineJournal, executor: Executor) -> Engine:
-    """As run.py puts it together, with the virtual clock."""
-    job, plan, stop, clock = ready.job, ready.plan, Stop(), Clock()
-
-    async def offload(function: Callable[..., Any], *args: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(executor, function, *args)
-
-    lane = Lane(
-        Gate(first_flight(job.settings.max_in_flight, None, paced=False)),
-        Pace(journal, job.account, None, None, clock),
-        Hold(60.0, lambda reason: stop.request(StoppedBy.PLATFORM, reason)),
-        stop,
-    )
-    return Engine(
-        dataset=ready.dataset.id,
-        run=ready.run,
-        sender=provider,
-        journal=journal,
-        lane=lane,
-        keeper=Keeper(ready.spool, ready.dataset.own_schema, ready.run),
-        offload=offload,
-        stop=stop,
-        tally=Tally(ready.recovery.balance, asked=plan.asked, already=plan.already, ended=plan.ended.copy()),
-        quota=Quota(plan.due),
-        policy=job.policy(),
-        now=clock,
-        exposed=asyncio.Semaphore(job.settings.max_in_flight),
-    )
+        workers.end()
+    assert batch.summary is not None
+    return batch.summary
 
 
 @contextmanager

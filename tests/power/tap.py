@@ -73,6 +73,7 @@ class Tap:
         self.life = 0
         self.is_dead = False
         self._lock = threading.RLock()
+        self._opened: list[_Raw] = []
         self._nodes: dict[str, int] = {"": ROOT}
         self._next = ROOT + 1
         self._base = self._read_base()
@@ -95,7 +96,10 @@ class Tap:
         self._note(Mark(text))
 
     def revive(self) -> None:
-        """The next process starts."""
+        """The next process starts. What the dead had open is closed, as the system does."""
+        for raw in self._opened:
+            io.FileIO.close(raw)
+        self._opened.clear()
         self.is_dead = False
 
     def touch(self, kind: str, path: str) -> None:
@@ -200,15 +204,18 @@ class Tap:
         with self._doing("open_folder", path):
             return do()
 
-    def open_file(self, path: str, mode: str, text: tuple[Any, ...]) -> Any:
+    def open_file(self, path: str, mode: str, buffering: int, text: tuple[Any, ...]) -> Any:
         with self._doing("open", path):
             full = self.root / path
             is_new = not full.exists()
             raw = _Raw(self, path, mode)
+            self._opened.append(raw)
             if is_new:
                 self.make(path, is_folder=False)
             elif "w" in mode:
                 self._note(Write(self._nodes[path], b""))
+            if buffering == 0:
+                return raw
             buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
             return buffered if "b" in mode else io.TextIOWrapper(buffered, *text)  # type: ignore[type-var]
 
@@ -338,7 +345,7 @@ def _open(
     found = None if isinstance(file, int) or not set(mode) & set("wxa+") else _whose(file)
     if found is None:
         return _real_open(file, mode, buffering, encoding, errors, newline, closefd, opener)
-    return found[0].open_file(found[1], mode, (encoding, errors, newline))
+    return found[0].open_file(found[1], mode, buffering, (encoding, errors, newline))
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from tests.power.power_kit import PICTURES, Provider, SharedLedger, new_home, re
 from tests.power.tap import tap
 from tests.soak import soak
 
-AGAIN = soak((26, 20), (400, 40))
+AGAIN = soak((26, 21), (400, 40))
 MAKING = soak(120, 400)
 FAILING = soak((3, 125), (30, 290))
 PROMPTS = tuple(f"picture {number}" for number in range(PICTURES))

@@ -104,6 +104,16 @@ def _shown(url: str) -> str:
         return "that was given"  # not an address, so a password in it could not be told
 
 
+def folder_of(url: str) -> Path | None:
+    """The folder that a SQLite ledger lies in; None for any other database, and for what is no address."""
+    try:
+        given = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        return None
+    is_file = given.get_backend_name() == "sqlite" and given.database not in (None, "", ":memory:")
+    return Path(str(given.database)).parent if is_file else None
+
+
 def _open(url: str) -> Engine:
     engine = sa.create_engine(url)
     if engine.dialect.name != "sqlite":

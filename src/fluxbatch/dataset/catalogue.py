@@ -123,7 +123,7 @@ class Dataset:
 
     def next_part(self) -> Path:
         """A path that no part has or had: the next number over catalogue, folder and this process's own choices."""
-        with self._changes:
+        with self._changes, files.told(self.data_folder):
             names = [*(Path(part.file).name for part in self.parts), *(p.name for p in self.data_folder.iterdir())]
             used = (int(match[1]) for name in names if (match := _PART.fullmatch(name)))
             number = max(self._next_number, max(used, default=-1) + 1)

@@ -14,6 +14,7 @@ from fluxbatch.dataset import files
 from fluxbatch.dataset.own import FAILURE_COLUMNS, fit_row
 from fluxbatch.dataset.record import IMAGE, USD
 from fluxbatch.dataset.rewritten import check_rewritten
+from fluxbatch.errors import StorageError
 from fluxbatch.manifest.request import ImageRequest, Reference
 from fluxbatch.models.money import Money
 
@@ -62,12 +63,18 @@ class FailureWriter:
         self._writer: pq.ParquetWriter | None = None
         self._waiting: list[tuple[tuple[object, ...], list[pa.Array]]] = []
         self._waiting_bytes = 0
+        self._failed: StorageError | None = None
         self.rows = 0
 
     def add(
         self, request: ImageRequest, failure: str, code: str | None, message: str | None, attempts: int, unknown: Money
     ) -> None:
-        """One row that ended as `failure` (refused, invalid, failed, lost); `unknown` may have been billed for it."""
+        """One row that ended as `failure` (refused, invalid, failed, lost); `unknown` may have been billed for it.
+
+        StorageError when the disk would not take what has gathered. It is told once; from then on nothing is kept.
+        """
+        if self._failed is not None:
+            return
         images = self._images(request)
         values = (*_asked(request), *images, failure, code, message, attempts, unknown.usd)
         own = fit_row(None if request.own is None else request.own.row(), self._own)
@@ -80,6 +87,8 @@ class FailureWriter:
 
     def close(self) -> None:
         """Put the file in place, durably. Without a row there is no file, and an earlier run's is removed."""
+        if self._failed is not None:
+            raise self._failed
         if not self.rows:
             files.remove(self._path)
             return
@@ -89,9 +98,9 @@ class FailureWriter:
         try:
             self._writer.close()
         except OSError as error:
-            self.discard()
-            raise files.storage_error(self._path, error) from error
+            raise self._fail(files.storage_error(self._path, error)) from error
         self._draft.keep()
+        self._draft = None
 
     def discard(self) -> None:
         """Forget all rows; the last run's file stays."""
@@ -127,9 +136,16 @@ class FailureWriter:
             assert self._writer is not None
             self._writer.write_table(self._table())
         except OSError as error:
-            self.discard()
-            raise files.storage_error(self._path, error) from error
+            raise self._fail(files.storage_error(self._path, error)) from error
+        except StorageError as error:
+            raise self._fail(error) from error.__cause__
         self._waiting, self._waiting_bytes = [], 0
+
+    def _fail(self, error: StorageError) -> StorageError:
+        """A writer whose disk has failed is of no more use: pyarrow's is closed, and a second one would be a retry."""
+        self.discard()
+        self._failed = error
+        return error
 
     def _table(self) -> pa.Table:
         """The waiting rows, column by column: a row at a time would cost ten times as much."""

@@ -11,12 +11,14 @@ import itertools
 import os
 import secrets
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from fluxbatch.errors import StorageError
 
 _WRITER = f"{os.getpid()}-{secrets.token_hex(4)}"  # tells the temp files of this life from those of dead ones
+_lost: dict[Path, str] = {}  # folders whose sync has failed, and what was said of it
 _number = itertools.count()  # next() on it is atomic, so threads never share a name
 
 _FULL = "free some space there, then run the same command again: it goes on from what is kept"
@@ -84,16 +86,29 @@ def put_atomic(path: Path, content: bytes | Callable[[BinaryIO], None]) -> None:
     draft.keep()
 
 
+@contextmanager
+def told(path: Path) -> Iterator[None]:
+    """What the system refuses in the block becomes a StorageError about `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
 def move(source: Path, target: Path) -> None:
-    """Rename within one file system, durably; `target` must not exist, so that nothing is ever overwritten."""
+    """Rename within one file system, durably; `target` must not exist, so that nothing is ever overwritten.
+
+    The folder it goes to is synced first: until then the old name must not be gone for good.
+    """
     if target.exists():
         raise StorageError(f"{target} is there already; {source} was not moved over it")
     try:
         source.replace(target)
     except OSError as error:
         raise storage_error(target, error) from error
-    for folder in {source.parent, target.parent}:
-        sync_folder(folder)
+    sync_folder(target.parent)
+    if source.parent != target.parent:
+        sync_folder(source.parent)
 
 
 def remove(path: Path) -> None:
@@ -105,7 +120,12 @@ def remove(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable. EINVAL (a file system that cannot) is let pass, as PostgreSQL does."""
+    """Make the names in a folder durable. EINVAL (a file system that cannot) is let pass, as PostgreSQL does.
+
+    A folder whose sync has failed is not synced again until `trust`: the second one would say that all is well.
+    """
+    if (said := _lost.get(path.absolute())) is not None:
+        raise StorageError(said)
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError as error:
@@ -114,9 +134,18 @@ def sync_folder(path: Path) -> None:
         _sync(descriptor)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EBADF):
-            raise storage_error(path, error, "could not be synced") from error
+            failed = storage_error(path, error, "could not be synced")
+            _lost[path.absolute()] = str(failed)
+            raise failed from error
     finally:
         os.close(descriptor)
+
+
+def trust(folder: Path) -> None:
+    """A new run in this folder builds on what is there: an earlier one's failed syncs are not held against it."""
+    whole = folder.absolute()
+    for lost in [lost for lost in _lost if lost.is_relative_to(whole) or whole.is_relative_to(lost)]:
+        _lost.pop(lost, None)
 
 
 def _sync(descriptor: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -19,21 +20,28 @@ from fluxbatch.errors import DatasetInUse
 def hold(path: Path) -> Iterator[None]:
     """Hold the lock file for the block. DatasetInUse names the process and the host that hold it."""
     try:
-        file = path.open("a+", encoding="utf-8")
+        file = path.open("a+b", buffering=0)  # a buffer would be written again, and fail again, when it is closed
     except OSError as error:
         raise storage_error(path, error, "could not be opened") from error
     with file:
         _lock(file, path)
-        file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "host": platform.node()}))
-        file.flush()
+        _sign(file, path)
         try:
             yield
         finally:
-            file.truncate(0)
+            with contextlib.suppress(OSError):  # who held it is of interest only while it is held
+                file.truncate(0)
 
 
-def _lock(file: IO[str], path: Path) -> None:
+def _sign(file: IO[bytes], path: Path) -> None:
+    try:
+        file.truncate(0)
+        file.write(json.dumps({"pid": os.getpid(), "host": platform.node()}).encode())
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def _lock(file: IO[bytes], path: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -45,7 +53,7 @@ def _lock(file: IO[str], path: Path) -> None:
         raise storage_error(path, error, "could not be locked") from error
 
 
-def _holder(file: IO[str]) -> str:
+def _holder(file: IO[bytes]) -> str:
     file.seek(0)
     try:
         told = json.loads(file.read())

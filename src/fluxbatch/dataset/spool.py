@@ -65,7 +65,9 @@ class Spool:
         A file that has the name already (the ledger was lost and counts anew) was paid for as well: it is set aside.
         """
         path = self.folder / f"{key}-{attempt:04d}.row"
-        if path.exists():
+        with files.told(path):
+            is_there = path.exists()
+        if is_there:
             self.set_aside(path, "another picture came for the same key and attempt")
         stream = _stream(row)
         summary = _summary(row, key, attempt)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import BinaryIO, Self
 
@@ -44,7 +45,8 @@ class RejectedWriter:
         if error is None:
             self.close()
         else:
-            self._writer.close()  # while the sink is open: the writer would do it when it is collected, and fail
+            with suppress(OSError):  # the disk may be full; what is written is dropped in any case
+                self._writer.close()  # while the sink is open: the writer would do it when it is collected, and fail
 
     def add(self, rejected: Rejected) -> None:
         """Keep one rejected row; it reaches the sink with a group of others."""
