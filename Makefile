@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test lint bench soak lock clean
+.PHONY: help setup demo test lint bench mutants soak lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -38,6 +38,9 @@ soak: setup  ## the tests that kill, cut the power, fuzz and simulate, at a nigh
 
 bench: setup  ## measure everything, beside what one would pick instead (QUICK=1: small)
 	$(BIN)/python -m bench $(if $(QUICK),--quick)
+
+mutants: setup  ## plant known bugs one at a time, and show which test sees each
+	$(BIN)/python -m tests.mutants
 
 lock:  ## resolve the lock file anew (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \

@@ -12,12 +12,13 @@ import contextlib
 import gc
 import logging
 import os
+import random
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import SecretStr
@@ -29,7 +30,7 @@ from fluxbatch.cloudflare.client import Client
 from fluxbatch.cloudflare.outcome import Fatal
 from fluxbatch.dataset.failures import FailureWriter
 from fluxbatch.dispatch.adapt import Gate, first_flight
-from fluxbatch.dispatch.engine import Engine, Sender
+from fluxbatch.dispatch.engine import Engine, Offload, Sender
 from fluxbatch.dispatch.hold import Hold
 from fluxbatch.dispatch.keep import Keeper
 from fluxbatch.dispatch.lane import Lane
@@ -54,7 +55,7 @@ async def drive(batch: Batch, work: Callable[[Shard], Awaitable[object]]) -> Non
         try:
             async for shard in batch.shards():
                 # Once the run is over nothing is sent: what is left is only counted, which is no work to be watched.
-                task = group.create_task(_awaited((batch.work if batch.stop.is_set else work)(shard)))
+                task = group.create_task(_worked(batch.work if batch.stop.is_set else work, shard))
                 started = asyncio.ensure_future(shard.all_out.wait())
                 await asyncio.wait((task, started), return_when=asyncio.FIRST_COMPLETED)
                 started.cancel()
@@ -62,8 +63,21 @@ async def drive(batch: Batch, work: Callable[[Shard], Awaitable[object]]) -> Non
             batch.stop.request(StoppedBy.PLATFORM, str(error))
 
 
-async def _awaited(work: Awaitable[object]) -> None:
-    await work
+async def _worked(work: Callable[[Shard], Awaitable[object]], shard: Shard) -> None:
+    await work(shard)  # called in here: a task that is cancelled before it begins leaves no coroutine behind
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What a run touches besides its files. The simulation hands in another, in which time is virtual."""
+
+    sender: Sender
+    journal: Journal
+    executor: Executor
+    behind: Executor
+    """For what nobody waits for."""
+    now: Callable[[], float] = time.time
+    chance: random.Random = field(default_factory=random.Random)
 
 
 @asynccontextmanager
@@ -82,18 +96,27 @@ async def open_batch(ready: Prepared) -> AsyncIterator[Batch]:
         await stack.enter_async_context(client)
         journal = ThreadJournal(ready.store)
         stack.callback(journal.close)
-        executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="fluxbatch")
+        executor, behind = (ThreadPoolExecutor(WORKERS, thread_name_prefix=name) for name in ("spool", "look"))
         stack.callback(executor.shutdown, wait=True, cancel_futures=True)
-        failures = FailureWriter(ready.dataset.folder / "failures.parquet", ready.dataset.own_schema)
-        stack.callback(failures.discard)
-        engine = _engine(ready, client, journal, executor)
+        stack.callback(behind.shutdown, wait=True, cancel_futures=True)
         if ready.plan.due:
-            await asyncio.get_running_loop().run_in_executor(executor, engine.keeper.warm)
+            await _offload(executor)(_keeper(ready).warm)
             stack.enter_context(_responsive())
-        await journal.do(lambda tx: side.open_run(tx, ready.run, ready.dataset.id, str(ready.job.manifest), now_us()))
-        batch = Batch(ready, journal, engine, executor, failures, time.monotonic())
+        batch = await stack.enter_async_context(batch_in(World(client, journal, executor, behind), ready))
         if ready.plan.due:
             await _preflight(client, ready.job, batch.stop)
+        yield batch
+
+
+@asynccontextmanager
+async def batch_in(world: World, ready: Prepared) -> AsyncIterator[Batch]:
+    """The same in a world that is given, and is closed by whoever made it."""
+    with contextlib.ExitStack() as stack:
+        failures = FailureWriter(ready.dataset.folder / "failures.parquet", ready.dataset.own_schema)
+        stack.callback(failures.discard)
+        run, dataset, manifest = ready.run, ready.dataset.id, str(ready.job.manifest)
+        await world.journal.do(lambda tx: side.open_run(tx, run, dataset, manifest, now_us()))
+        batch = Batch(ready, world.journal, _engine(ready, world), failures, time.monotonic())
         yield batch
         await batch.close()
 
@@ -112,38 +135,47 @@ def _responsive() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
-def _engine(ready: Prepared, sender: Sender, journal: Journal, executor: ThreadPoolExecutor) -> Engine:
-    job, plan = ready.job, ready.plan
-    stop = Stop()
-
+def _offload(executor: Executor) -> Offload:
     async def offload(function: Callable[..., Any], *args: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(executor, function, *args)
 
+    return offload
+
+
+def _engine(ready: Prepared, world: World) -> Engine:
+    job, plan = ready.job, ready.plan
+    stop = Stop()
     return Engine(
         dataset=ready.dataset.id,
         run=ready.run,
-        sender=sender,
-        journal=journal,
-        lane=_lane(ready, journal, stop),
-        keeper=Keeper(ready.spool, ready.dataset.own_schema, ready.run),
-        offload=offload,
+        sender=world.sender,
+        journal=world.journal,
+        lane=_lane(ready, world, stop),
+        keeper=_keeper(ready),
+        offload=_offload(world.executor),
+        behind=_offload(world.behind),
         stop=stop,
         tally=Tally(ready.recovery.balance, asked=plan.asked, already=plan.already, ended=plan.ended.copy()),
         quota=Quota(plan.due),
         policy=job.policy(),
-        now=time.time,
+        now=world.now,
         exposed=asyncio.Semaphore(job.settings.max_in_flight),
+        chance=world.chance,
     )
 
 
-def _lane(ready: Prepared, journal: Journal, stop: Stop) -> Lane:
+def _keeper(ready: Prepared) -> Keeper:
+    return Keeper(ready.spool, ready.dataset.own_schema, ready.run)
+
+
+def _lane(ready: Prepared, world: World, stop: Stop) -> Lane:
     job, settings = ready.job, ready.job.settings
     with ready.store.reading() as tx:
         learned = side.recall(tx, job.account, job.defaults().model.id)
     rate = None if learned is None else learned.rate_per_minute
     return Lane(
         Gate(first_flight(settings.max_in_flight, learned, paced=settings.rate > 0)),
-        Pace(journal, job.account, settings.rate or None, rate, time.time),
+        Pace(world.journal, job.account, settings.rate or None, rate, world.now),
         Hold(settings.patience * 60.0, lambda reason: stop.request(StoppedBy.PLATFORM, reason)),
         stop,
     )

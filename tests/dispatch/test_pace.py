@@ -196,6 +196,28 @@ def test_a_clock_that_jumps_back_neither_sends_more_nor_stops_the_run_for_long(
     assert max(departures) < 30 + 4 * WINDOW_S  # a horizon, twice at most
 
 
+def test_a_turn_that_was_given_before_the_clock_jumped_back_is_given_up(store: Store):
+    """It lies off the grid that the others now keep to, so one of them would follow too closely (seed 532)."""
+
+    async def work() -> list[float]:
+        clock = Clock()
+        pace, departures = pace_on(store, 6, clock), list[float]()
+
+        async def late(turn: float | None) -> None:
+            await asyncio.sleep(1.0)  # its reservation is slow
+            await pace.depart(turn)
+            departures.append(now())
+
+        turn = await pace.turn()
+        clock.jumped_s = -3600.0
+        await asyncio.gather(late(turn), *(depart(pace, departures) for _ in range(12)))
+        return departures
+
+    departures = in_virtual_time(work)
+    assert len(departures) == 13
+    assert most_in_a_window(departures) <= 6
+
+
 @pytest.mark.parametrize("jumped_s", [0.5, 30.0, 86_400.0])
 def test_a_clock_that_jumps_forward_does_not_crowd_the_requests_of_a_process(store: Store, jumped_s: float):
     async def work() -> list[float]:

@@ -23,10 +23,13 @@ class Stuck(Exception):
 
 class _Selector(selectors.SelectSelector):
     loop: VirtualLoop
+    turned: Callable[[], None] = staticmethod(lambda: None)
+    """Called each time the loop goes round."""
     turns = 0
     """How often the loop went round without time passing."""
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.turned()
         if timeout is None:
             raise Stuck(f"at {self.loop.time():.3f} s nothing is ready and no timer is left")
         self.turns = 0 if self.loop.now + timeout > self.loop.now else self.turns + 1
@@ -36,12 +39,14 @@ class _Selector(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Starts at 0. `now` may be moved forward by hand: the loop was stalled."""
+    """Starts at 0, or where another ended. `now` may be moved forward by hand: the loop was stalled."""
 
-    def __init__(self) -> None:
-        self.now = 0.0
+    def __init__(self, start_s: float = 0.0, turned: Callable[[], None] | None = None) -> None:
+        self.now = start_s
         selector = _Selector()
         selector.loop = self
+        if turned is not None:
+            selector.turned = turned
         super().__init__(selector)
 
     def time(self) -> float:

@@ -94,7 +94,7 @@ class Pace:
 
     async def depart(self, turn: float | None) -> None:
         """Wait for the moment itself; to be called last, right before the request goes out."""
-        if turn is not None and self._now() - turn > LATE_S:
+        if turn is not None and not self._is_near(turn):
             turn = await self.turn()  # once: a ledger that is always late slows the sending, it must not stop it
         if turn is not None:
             await self._sleep_until(turn)

@@ -1,0 +1,353 @@
+"""A seed played: the real program, life after life, in one world; then what it has shown."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import itertools
+import json
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+from pydantic import SecretStr
+
+from fluxbatch.batch import Batch
+from fluxbatch.budget.store import Store
+from fluxbatch.budget.tables import metadata, schema_version
+from fluxbatch.cloudflare.outcome import Broken, Refused, Reply, Throttled, read_outcome
+from fluxbatch.dataset import files
+from fluxbatch.dispatch.stop import StoppedBy
+from fluxbatch.errors import FluxbatchError
+from fluxbatch.job import Job
+from fluxbatch.models.catalogue import Model
+from fluxbatch.prepare import Prepared, prepared
+from fluxbatch.run import World as Parts
+from fluxbatch.run import batch_in, drive
+from fluxbatch.settings import Settings
+from fluxbatch.summary import Summary
+from tests.power import disk
+from tests.power.tap import Tap, tap
+from tests.simulation import checks
+from tests.simulation.pool import Pool
+from tests.simulation.scenario import Ending, Life, Scenario, scenario_of
+from tests.simulation.virtual_journal import VirtualJournal, WorldStore
+from tests.simulation.world import World
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedJob(Job):
+    """A job whose ledger the world can break."""
+
+    world: World | None = None
+
+    def open_store(self) -> Store:
+        assert self.world is not None
+        return WorldStore(ledger_file(), self.world)
+
+
+@dataclass(slots=True)
+class Lives:
+    """The places where a seed is played, and what stands over several lives."""
+
+    world: World
+    folder: Path
+    prompts: dict[str, str] = field(default_factory=dict)
+    most_lost: int | None = None
+    """How many answers the life before may have lost; None when it ended by itself."""
+    tap: Tap | None = None
+    seen: dict[str, checks.Rows] = field(default_factory=dict)
+    """What stands in the parts, by the part's hash."""
+    batch: Batch | None = None
+    main: asyncio.Task[Summary | None] | None = None
+
+    @property
+    def disk(self) -> Path:
+        return self.folder / "disk"
+
+    @property
+    def out(self) -> Path:
+        return self.disk / "out"
+
+    def job(self, life: Life) -> Job:
+        settings = Settings(
+            _env_file=None,  # type: ignore[call-arg]
+            account_id="a" * 32,
+            api_token=SecretStr("no-token"),
+            ledger=ledger_file().url,
+            width=256,
+            height=256,
+            steps=1,
+            rate=life.rate,
+            max_in_flight=life.max_in_flight,
+            rows_per_shard=life.rows_per_shard,
+            resend_failed=life.resend_failed,
+            resend_lost=life.resend_lost,
+            resend_refused=life.resend_refused,
+            patience=life.patience,
+        )
+        return SimulatedJob(self.folder / "p.jsonl", self.out, life.budget_nano_usd, settings, world=self.world)
+
+
+@dataclass(frozen=True, slots=True)
+class Played:
+    """What came of a seed."""
+
+    scenario: Scenario
+    log: list[str]
+    fingerprint: str
+    broken: list[str]
+    reached: Counter[str]
+
+
+@cache
+def ledger_file() -> Store:
+    """One database for all seeds of this process, emptied for each: opening one costs more than many a seed."""
+    folder = Path(tempfile.mkdtemp(prefix="world-ledger-", dir=_memory()))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Store(f"sqlite:///{folder / 'ledger.sqlite3'}")
+
+
+def play(seed: int) -> Played:
+    """All lives of a seed, with all checks."""
+    return play_scenario(scenario_of(seed))
+
+
+def play_scenario(scenario: Scenario) -> Played:
+    world = World(scenario)
+    with ledger_file().transaction() as tx:
+        for table in metadata.sorted_tables:
+            if table is not schema_version:
+                tx.execute(table.delete())
+    with tempfile.TemporaryDirectory(prefix="world-", dir=_memory()) as name:
+        lives = Lives(world, Path(name))
+        lives.disk.mkdir()
+        _write_manifest(lives)
+        world.attempt_states = lambda prompt: _states(lives, prompt)
+        for number, life in enumerate(scenario.lives, start=1):
+            world.passes(life.down_s)
+            _live(lives, life, is_last=number == len(scenario.lives))
+            if world.broken:
+                break
+        world.settle()
+        checks.check_bills(world, checks.attempts_of(ledger_file()), lives.prompts)
+    world.reached.update({f"fault: {fault}": count for fault, count in world.provider.faults.items()})
+    return Played(scenario, world.log, world.fingerprint, world.broken, world.reached)
+
+
+def _memory() -> str | None:
+    return "/dev/shm" if Path("/dev/shm").is_dir() else None
+
+
+def _write_manifest(lives: Lives) -> None:
+    scenario = lives.world.scenario
+    rows = [{"prompt": f"p{number}", "id": f"row-{number}"} for number in range(1, scenario.pictures + 1)]
+    rows = rows * scenario.samples
+    (lives.folder / "p.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def _live(lives: Lives, life: Life, is_last: bool) -> None:
+    world = lives.world
+    world.begin(life)
+    summary, began_s = None, world.time()
+    with _process(lives):
+        try:
+            with prepared(lives.job(life)) as ready:
+                _started(lives, ready)
+                lives.most_lost = life.max_in_flight
+                summary = _run(lives, ready)
+                if summary is not None:
+                    sent = summary.requests
+                    checks.check_sends(world, summary, sent, ready.plan.due)
+        except FluxbatchError as error:
+            world.violated(f"it could not start: {error}")
+        except BaseException:
+            if not world.is_dead:
+                raise
+    if world.is_dead:
+        world.reached[f"killed: {world.ended_by}"] += 1
+    _close(lives, life, summary, is_last, world.time() - began_s)
+
+
+def _started(lives: Lives, ready: Prepared) -> None:
+    world = lives.world
+    if not lives.prompts:
+        lives.prompts = {row.key: row.prompt for row in ready.manifest.rows()}  # type: ignore[union-attr]
+    checks.check_stranded(world, ready.recovery.stranded, lives.most_lost)
+    lives.most_lost = None if not ready.recovery.stranded else lives.most_lost
+    world.reached["adopted"] += ready.recovery.adopted
+    world.reached["stranded"] += ready.recovery.stranded
+
+
+def _close(lives: Lives, life: Life, summary: Summary | None, is_last: bool, seconds: float) -> None:
+    world = lives.world
+    if world.ended_by == "power":
+        _forget(lives)
+    if lives.prompts:
+        checks.check_life(world, ledger_file(), lives.out, lives.prompts, lives.seen)
+    if summary is not None:
+        world.reached[f"stopped: {summary.stopped_by}"] += 1
+    if is_last and not world.broken:
+        assert summary is not None
+        checks.check_last(world, summary, ledger_file(), seconds)
+
+
+def _forget(lives: Lives) -> None:
+    """The power is back: what was not synced may be gone."""
+    assert lives.tap is not None
+    history = lives.tap.history()
+    state = disk.cut(history, len(history.operations), lives.world.rng)
+    shutil.rmtree(lives.disk)
+    lives.disk.mkdir()
+    state.write(lives.disk)
+
+
+@contextmanager
+def _process(lives: Lives) -> Iterator[None]:
+    """What a process has for itself: the names of its temp files, and what the disk hears of it."""
+    before = files._WRITER, files._number
+    files._WRITER, files._number = f"life-{lives.world.number}", itertools.count()
+    try:
+        with tap(lives.disk, lives.world.touched) as lives.tap:
+            opened: list[IO[Any]] = []
+            open_file = lives.tap.open_file
+
+            def remembered(*args: Any) -> Any:
+                opened.append(open_file(*args))
+                return opened[-1]
+
+            lives.tap.open_file = remembered  # type: ignore[method-assign]
+            yield
+            for file in opened:  # as the system does when a process is gone; what stood in its buffers is not written
+                with suppress(BaseException):
+                    file.close()
+    finally:
+        files._WRITER, files._number = before
+
+
+def _run(lives: Lives, ready: Prepared) -> Summary | None:
+    """From the plan to the close, on the virtual loop; None when it was cancelled."""
+    world, life = lives.world, lives.world.life
+    assert life is not None
+    loop = world.open_loop()
+    journal = VirtualJournal(ready.store, world.rng, life.slow_ledger, lambda: world.is_dead)
+    pool = Pool(world.rng, life.slow_disk, lambda: world.is_dead)
+    parts = Parts(_Heard(lives), journal, pool, pool, world.wall, world.rng)
+    world.on_end = lambda ending: _end(lives, ending)
+    lives.main = loop.create_task(_main(lives, parts, ready))
+    try:
+        return loop.run_until_complete(lives.main)
+    except asyncio.CancelledError:
+        world.reached["cancelled"] += 1
+        return None
+    finally:
+        _unwind(loop)
+        pool.shutdown(cancel_futures=True)
+        journal.close()
+        world.close_loop()
+
+
+async def _main(lives: Lives, parts: Parts, ready: Prepared) -> Summary | None:
+    world = lives.world
+    async with batch_in(parts, ready) as batch:
+        lives.batch = batch
+        world.enter("send")
+        await drive(batch, batch.work)
+        world.enter("close")
+    return batch.summary
+
+
+@dataclass(slots=True)
+class _Heard:
+    """The provider, and what its answers were taken for."""
+
+    lives: Lives
+
+    async def send(self, model: Model, fields: Mapping[str, str], images: Sequence[bytes]) -> Reply | Broken:
+        world = self.lives.world
+        reply = await world.provider.send(model, fields, images)
+        outcome = read_outcome(reply, datetime.fromtimestamp(world.wall(), UTC))
+        what = type(outcome).__name__
+        if isinstance(outcome, Throttled):
+            what += f" {outcome.reason}"
+        elif isinstance(outcome, Refused):
+            what += f" {outcome.billed}"
+        world.reached[f"outcome: {what}"] += 1
+        return reply
+
+
+def _end(lives: Lives, ending: Ending) -> None:
+    world = lives.world
+    if ending.by == "stop":
+        assert lives.batch is not None
+        world.reached["stopped by a signal"] += 1
+        lives.batch.stop.request(StoppedBy.SIGNAL, "the world says so")
+    elif ending.by == "cancel":
+        assert lives.main is not None
+        lives.main.cancel()
+    else:
+        for place in _places(lives):
+            world.reached[f"died: {place}"] += 1
+
+
+def _places(lives: Lives) -> Iterator[str]:
+    """Where in the main path the pictures are at this moment."""
+    world = lives.world
+    if world.phase == "start":
+        yield "in recovery"
+        return
+    attempts = checks.attempts_of(ledger_file())
+    sent = {lives.prompts[one.key]: one for one in attempts if one.state == "sent"}
+    if len({one.key for one in attempts}) < len(lives.prompts) and world.phase == "send":
+        yield "before a reservation"
+    spooled = {path.name[:64] for path in (lives.out / ".fluxbatch" / "spool").glob("*.row")}
+    asked = {one.prompt: one for one in world.provider.asked if one.waiting is not None}
+    for prompt, one in sent.items():
+        way = asked.get(prompt)
+        if way is None or (way.answered is not None and way.number < one.number):
+            yield "between reservation and send"
+        elif way.answered is None:
+            yield "in flight"
+        elif one.key in spooled:
+            yield "between spool and post"
+        else:
+            yield "answered, before spool or void"
+    if world.latest in ("disk data", "disk catalogue"):
+        yield "while sealing"
+
+
+def _states(lives: Lives, prompt: str) -> Counter[str]:
+    """In which states the attempts at a prompt's pictures are."""
+    found: Counter[str] = Counter()
+    with ledger_file().reading() as tx:
+        for key in (key for key, known in lives.prompts.items() if known == prompt):
+            found.update(row[0] for row in tx.exec_driver_sql("SELECT state FROM attempts WHERE key = ?", (key,)))
+    return found
+
+
+def _unwind(loop: asyncio.AbstractEventLoop) -> None:
+    """Let go of what a life has left; in a dead world nothing comes of it."""
+    for _ in range(100):
+        left = [task for task in asyncio.all_tasks(loop) if not task.done()]
+        for task in left:
+            task.cancel()
+        try:
+            loop.run_until_complete(loop.create_task(_over(left)))
+        except BaseException:  # noqa: BLE001 - each of the dead may say once more that it is dead
+            continue
+        if not left:
+            return
+
+
+async def _over(left: list[asyncio.Task[object]]) -> None:
+    if left:
+        await asyncio.wait(left)
+    else:
+        await asyncio.get_running_loop().shutdown_asyncgens()

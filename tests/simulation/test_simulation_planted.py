@@ -1,0 +1,133 @@
+"""Bugs planted on purpose: the world sees each. A world that sees none proves nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from fluxbatch.budget import ledger
+from fluxbatch.budget.entries import End, State
+from fluxbatch.budget.tables import datasets
+from fluxbatch.cloudflare.outcome import Failed, Lost, Refused
+from fluxbatch.dataset import files, shards
+from fluxbatch.dispatch import engine, keep, pace, retry
+from fluxbatch.dispatch.place import Exposure
+from fluxbatch.dispatch.retry import Again
+from tests.simulation.lives import play
+
+SEEDS_MAX = 40
+Patch = pytest.MonkeyPatch
+
+
+def no_folder_sync(patch: Patch) -> None:
+    patch.setattr(files, "sync_folder", lambda path: None)
+
+
+def no_file_sync(patch: Patch) -> None:
+    patch.setattr(files, "_sync", lambda descriptor: None)
+
+
+def void_on_failure(patch: Patch) -> None:
+    patch.setitem(keep._RESOLUTIONS, Failed, (State.VOID, End.FAILED))
+
+
+def void_on_loss(patch: Patch) -> None:
+    patch.setitem(keep._RESOLUTIONS, Lost, (State.VOID, End.LOST))
+
+
+def refused_is_free(patch: Patch) -> None:
+    real = keep.read_outcome
+
+    def read(reply: Any, now: Any) -> Any:
+        outcome = real(reply, now)
+        return replace(outcome, billed="no") if isinstance(outcome, Refused) else outcome
+
+    patch.setattr(keep, "read_outcome", read)
+
+
+def guard_looks_away(patch: Patch) -> None:
+    moves = {datasets.c[name]: datasets.c[name] + sa.bindparam(f"d_{name}") for name in ledger._RESERVED}
+    patch.setattr(ledger, "_GUARD", sa.update(datasets).where(ledger._this_dataset).values(moves))
+
+
+def pace_begins_anew(patch: Patch) -> None:
+    patch.setattr(pace, "take_slots", lambda tx, account, count, interval_us, now_us, horizon_us: now_us)
+
+
+def losses_are_sent_again(patch: Patch) -> None:
+    def step(outcome: Any, *rest: Any) -> Any:
+        return Again(0.1) if isinstance(outcome, Failed | Lost) else retry.next_step(outcome, *rest)
+
+    patch.setattr(engine, "next_step", step)
+
+
+def nothing_is_adopted(patch: Patch) -> None:
+    patch.setattr(ledger, "adopt", lambda *args: False)
+
+
+def exposure_is_not_bounded(patch: Patch) -> None:
+    async def begin(self: Exposure) -> None:
+        await asyncio.sleep(0)
+
+    patch.setattr(Exposure, "begin", begin)
+    patch.setattr(engine.Place, "__aenter__", _leave_at_once)
+
+
+async def _leave_at_once(self: Any) -> Any:
+    self._lane.gate.in_use -= 1
+    self._lane.gate._admit()
+    self._lane.gate.in_use += 1
+    return self
+
+
+def spool_is_emptied_before_the_part_is_listed(patch: Patch) -> None:
+    real = shards._write
+
+    def write(dataset: Any, spool: Any, path: Any, entries: Any) -> Any:
+        written = real(dataset, spool, path, entries)
+        spool.remove(entries)
+        path.unlink() if len(entries) == 1 else None
+        return written
+
+    patch.setattr(shards, "_write", write)
+
+
+def header_is_not_read(patch: Patch) -> None:
+    real = keep.read_outcome
+
+    def read(reply: Any, now: Any) -> Any:
+        outcome = real(reply, now)
+        return replace(outcome, charge=None) if hasattr(outcome, "charge") else outcome
+
+    patch.setattr(keep, "read_outcome", read)
+
+
+PLANTED: tuple[tuple[Callable[[Patch], None], str], ...] = (
+    (no_folder_sync, "is booked and not kept"),
+    (no_file_sync, "is booked and not kept"),
+    (void_on_failure, "billed"),
+    (void_on_loss, "billed"),
+    (refused_is_free, "billed"),
+    (guard_looks_away, "over the budget"),
+    (pace_begins_anew, "requests in"),
+    (losses_are_sent_again, "sends for"),
+    (nothing_is_adopted, "is not booked"),
+    (exposure_is_not_bounded, "answers were lost"),
+    (header_is_not_read, "nothing is unknown"),
+)
+
+
+@pytest.mark.parametrize(("plant", "seen"), PLANTED, ids=[plant.__name__ for plant, _ in PLANTED])
+def test_a_planted_bug_is_seen(plant: Callable[[Patch], None], seen: str, monkeypatch: Patch):
+    plant(monkeypatch)
+    told: list[str] = []
+    for seed in range(1, SEEDS_MAX):
+        told += play(seed).broken
+        if any(seen in one for one in told):
+            return
+    pytest.fail(f"not seen in {SEEDS_MAX} seeds; what was seen: {told[:5]}")
