@@ -121,6 +121,11 @@ class Dataset:
             self.schema = part_schema(self.own_schema)
             yield
 
+    @property
+    def is_held(self) -> bool:
+        """Whether a run is working on it now."""
+        return lock.is_held(_lock_file(self.folder))
+
     def path(self, part: Part) -> Path:
         return self.folder / part.file
 
