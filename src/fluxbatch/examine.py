@@ -53,7 +53,7 @@ def show_status_of(folder: Path, settings: Settings, console: Console, *, as_jso
         "in_spool": len(spooled),
         "not_known": len(unknown),
         "settled": _settled(decided),
-        "last_run": f"{runs[0].run} stopped by {runs[0].stopped_by or 'nothing'}" if runs else None,
+        "last_run": _last(runs[0], dataset.is_held) if runs else None,
     }
     if not as_json:
         tell.show_status(console, told, balance, unknown)
@@ -65,6 +65,12 @@ def show_status_of(folder: Path, settings: Settings, console: Console, *, as_jso
 def _settled(decided: Sequence[Settlement]) -> str | None:
     billed = sum(one.state == State.POSTED for one in decided)
     return f"{billed} billed, {len(decided) - billed} not billed" if decided else None
+
+
+def _last(run: Any, is_held: bool) -> str:
+    if run.ended_at_us is None:
+        return f"{run.run} {'is under way' if is_held else 'was ended from outside: run the same command again'}"
+    return f"{run.run} stopped by {run.stopped_by or 'nothing'}"
 
 
 def _amounts(balance: Balance | None) -> dict[str, str]:
