@@ -11,7 +11,7 @@ from tests.soak import soak
 
 
 def test_looking_at_a_run_that_is_alive_says_nothing_false(open_case: OpenCase) -> None:
-    case = open_case(rows(soak(250, 5_000)), "--rows-per-shard", "10", in_flight=16, latency_s=0.25)
+    case = open_case(rows(soak(150, 5_000)), "--rows-per-shard", "10", in_flight=16, latency_s=0.25)
     case.desk.command("verify", str(case.desk.folder)).ended(2)  # what it imports is not the run's time
     run = case.start()
     until(lambda: case.billed() > 0 or run.poll() is not None)
