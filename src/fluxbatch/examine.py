@@ -25,7 +25,7 @@ from fluxbatch.dataset import files
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.spool import Spooled, scan
 from fluxbatch.dataset.verify import Finding, verify_dataset
-from fluxbatch.errors import FluxbatchError, StorageError
+from fluxbatch.errors import DatasetInUse, FluxbatchError, StorageError
 from fluxbatch.job import credentials_of, defaults_of
 from fluxbatch.models.money import Money, decimal_usd, exact
 from fluxbatch.settings import Settings
@@ -53,7 +53,7 @@ def show_status_of(folder: Path, settings: Settings, console: Console, *, as_jso
         "in_spool": len(spooled),
         "not_known": len(unknown),
         "settled": _settled(decided),
-        "last_run": f"{runs[0].run} stopped by {runs[0].stopped_by or 'nothing'}" if runs else None,
+        "last_run": _last(runs[0], dataset.is_held) if runs else None,
     }
     if not as_json:
         tell.show_status(console, told, balance, unknown)
@@ -65,6 +65,12 @@ def show_status_of(folder: Path, settings: Settings, console: Console, *, as_jso
 def _settled(decided: Sequence[Settlement]) -> str | None:
     billed = sum(one.state == State.POSTED for one in decided)
     return f"{billed} billed, {len(decided) - billed} not billed" if decided else None
+
+
+def _last(run: Any, is_held: bool) -> str:
+    if run.ended_at_us is None:
+        return f"{run.run} {'is under way' if is_held else 'was ended from outside: run the same command again'}"
+    return f"{run.run} stopped by {run.stopped_by or 'nothing'}"
 
 
 def _amounts(balance: Balance | None) -> dict[str, str]:
@@ -81,11 +87,17 @@ def _amounts(balance: Balance | None) -> dict[str, str]:
 
 
 def verify_against_ledger(folder: Path, settings: Settings, console: Console, *, as_json: bool) -> int:
-    """0 when the dataset is whole and the ledger agrees with it, else 1."""
+    """0 when the dataset is whole and the ledger agrees with it, else 1. DatasetInUse when that cannot be said now."""
     dataset = Dataset.open(folder)
+    was_held = dataset.is_held
     findings = verify_dataset(dataset)
     with contextlib.closing(Store(settings.ledger)) as store:
         findings += list(_disagreements(store, dataset))
+    if findings and (was_held or dataset.is_held):
+        raise DatasetInUse(
+            f"{folder}: a run is working on this dataset, so pictures move while they are compared with the ledger; "
+            "verify it again when the run is done"
+        )
     if as_json:
         print(json.dumps({"findings": [str(finding) for finding in findings]}))  # noqa: T201
     for finding in [] if as_json else findings:

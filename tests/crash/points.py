@@ -145,6 +145,7 @@ RECOVERY = {
     "part of a lost ledger half booked": Point("after", _LEDGER + "adopt", inside=_BOOK_PARTS),
     "part of a lost ledger booked, not committed": Point("after", _LEDGER + "mark_part_booked", inside=_BOOK_PARTS),
     "between two parts of a lost ledger": Point("before", _LEDGER + "part_is_booked", inside=_BOOK_PARTS),
+    "part of an older ledger half booked": Point("after", _LEDGER + "adopt", inside=_BOOK_PARTS),
     "spool half adopted": Point("after", _LEDGER + "adopt", outside=_BOOK_PARTS),
     "lost half counted": Point("after", _LEDGER + "resolve", inside=_STRAND),
     "damaged file explained, not moved": Point("before", _FILES + "move"),

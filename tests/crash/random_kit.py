@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.crash.case import Case, OpenCase, seed_of
+from tests.crash.case import BUDGET_USD, Case, OpenCase, seed_of
 from tests.crash.remains import Books
 from tests.crash.warm import Run
 from tests.e2e.e2e_kit import part_files, rows, until
@@ -68,41 +68,58 @@ def met() -> Iterator[Met]:
         met.assert_all_was_met()
 
 
-def kill_at_random(open_case: OpenCase, met: Met, seed: int, in_flight: int, *faults: str) -> None:
+@dataclass(frozen=True)
+class Kind:
+    """What is special about a test's runs: pictures that meet a fault, options, a budget that is too small, a manifest
+    whose rows have another order at each start."""
+
+    faults: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    budget: str = BUDGET_USD
+    shuffled: bool = False
+
+
+PLAIN = Kind()
+
+
+def kill_at_random(open_case: OpenCase, met: Met, seed: int, in_flight: int, kind: Kind = PLAIN) -> None:
     """So many kills, in as many datasets as it takes, each of them run to its end. Says its seed when it fails."""
     chance, most = random.Random(seed_of(seed)), met.kills + KILLS
     print(f"seed {seed_of(seed)}, {in_flight} in flight: set FLUXBATCH_SEED={seed_of(seed) - seed} to meet it again")
     for number in range(DATASETS_MAX):
         if met.kills < most:
-            _kill_one_dataset(open_case, chance, met, most, in_flight, number, faults)
+            _kill_one_dataset(open_case, chance, met, most, in_flight, number, kind)
     assert met.kills == most, "runs end before they are killed"
 
 
 def _kill_one_dataset(
-    open_case: OpenCase,
-    chance: random.Random,
-    met: Met,
-    most: int,
-    in_flight: int,
-    number: int,
-    faults: tuple[str, ...],
+    open_case: OpenCase, chance: random.Random, met: Met, most: int, in_flight: int, number: int, kind: Kind
 ) -> None:
-    asked = rows(PICTURES[in_flight], prompt=f"a fox {number} at {in_flight}")
-    for row, fault in zip(chance.sample(asked, len(faults)), faults, strict=True):
-        row["prompt"] = f"{row['prompt']} [[fault:{fault}]]"
-    shard = ("--rows-per-shard", str(ROWS_PER_SHARD[in_flight]))
-    case = open_case(asked, *shard, in_flight=in_flight, latency_s=LATENCY_S[in_flight])
+    case = _case(open_case, chance, in_flight, number, kind)
     while met.kills < most:
+        if kind.shuffled:
+            head, *lines = case.manifest.read_text().splitlines(keepends=True)
+            case.manifest.write_text("".join([head, *chance.sample(lines, len(lines))]))
         moment = chance.choices(list(MOMENTS), list(MOMENTS.values()))[0]
         run = case.start()
         AWAIT[moment](case, run, chance)
         code = run.kill()
         if code != -9:  # it was through before
-            assert code in (0, 4), run.err
+            assert code in (0, 3, 4), run.err
             break
         before = case.before
         met.note(case, run, case.died(), before)
     case.finish()
+
+
+def _case(open_case: OpenCase, chance: random.Random, in_flight: int, number: int, kind: Kind) -> Case:
+    asked = rows(PICTURES[in_flight], prompt=f"a fox {number} at {in_flight}")
+    for row, fault in zip(chance.sample(asked, len(kind.faults)), kind.faults, strict=True):
+        row["prompt"] = f"{row['prompt']} [[fault:{fault}]]"
+    options = ("--rows-per-shard", str(ROWS_PER_SHARD[in_flight]), *kind.options)
+    case = open_case(asked, *options, in_flight=in_flight, latency_s=LATENCY_S[in_flight])
+    case.budget = kind.budget
+    return case
 
 
 def _a_start(case: Case, run: Run, chance: random.Random) -> None:

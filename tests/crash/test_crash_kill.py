@@ -15,8 +15,11 @@ import pytest
 from fluxbatch.simulator import Simulator
 from tests.crash.crash_kit import Reader, Victim
 from tests.e2e.e2e_kit import SMALL_CENTINEURONS, Desk, calm, centineurons, rows, table, until
+from tests.soak import soak
 
 IN_FLIGHT = 50
+KILLS = soak(2, 4)
+"""Few: each starts the whole program anew, imports and all. `test_crash_random_*` kill often."""
 OpenVictim = Callable[..., Victim]
 
 
@@ -48,14 +51,14 @@ def test_five_hundred_pictures_survive_kills_in_the_middle(open_victim: OpenVict
     reader = Reader(victim.desk.out)
     reader.start()
     unknown = 0
-    for _ in range(4):
+    for _ in range(KILLS):
         victim.killed(victim.begin(), charges=chance.randrange(40, 120))
         listed = _listed_as_unknown(victim)
         before, unknown = unknown, victim.recovered()["unknown"]
         assert 0 <= unknown - before <= IN_FLIGHT, "at most what was in flight"
         assert unknown <= listed
         assert _listed_as_unknown(victim) == unknown
-    _assert_settled(victim, victim.finish(), reader, pictures=500, kills=4)
+    _assert_settled(victim, victim.finish(), reader, pictures=500, kills=KILLS)
 
 
 def test_kills_while_many_small_shards_are_sealed_and_recovered(open_victim: OpenVictim) -> None:
@@ -63,10 +66,10 @@ def test_kills_while_many_small_shards_are_sealed_and_recovered(open_victim: Ope
     chance = random.Random(7)
     reader = Reader(victim.desk.out)
     reader.start()
-    for _ in range(4):
+    for _ in range(KILLS):
         victim.killed(victim.begin(), charges=chance.randrange(20, 70))
         victim.killed_at_its_start(victim.begin(), after_s=chance.uniform(0.0, 0.15))
-    _assert_settled(victim, victim.finish(), reader, pictures=300, kills=8)
+    _assert_settled(victim, victim.finish(), reader, pictures=300, kills=2 * KILLS)
     assert len(reader.parts) > 10
 
 

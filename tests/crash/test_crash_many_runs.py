@@ -5,11 +5,15 @@ from __future__ import annotations
 import bisect
 import random
 import threading
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from fluxbatch.budget.entries import Period
+from fluxbatch.budget.store import Store
+from fluxbatch.budget.windows import set_cap
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dispatch.pace import HEADROOM, LATE_S
 from fluxbatch.simulator import Simulator, read_bill
@@ -26,7 +30,8 @@ RATE = 3_000
 PICTURES = 40
 BUDGET_USD = "0.014"
 BOUND_NANO_USD = nano_usd("0.00165")
-ACTUAL_NANO_USD = SMALL_CENTINEURONS * 110
+NANO_USD_PER_CENTINEURON = 110
+ACTUAL_NANO_USD = SMALL_CENTINEURONS * NANO_USD_PER_CENTINEURON
 FITS = (nano_usd(BUDGET_USD) - BOUND_NANO_USD) // ACTUAL_NANO_USD + 1
 """So many pictures can be made: for the last one the bound has to be free."""
 
@@ -40,8 +45,8 @@ class Buyer:
     warm: Warm
     kills: int = 0
 
-    def start(self) -> Run:
-        whole = ("run", str(self.manifest), "--out", str(self.desk.out), "--budget", BUDGET_USD, "--json")
+    def start(self, budget: str = BUDGET_USD) -> Run:
+        whole = ("run", str(self.manifest), "--out", str(self.desk.out), "--budget", budget, "--json")
         flight = ("--max-in-flight", str(IN_FLIGHT), "--rows-per-shard", "10")
         return self.warm.start((*whole, *flight), self.desk.folder, self.desk.variables())
 
@@ -52,7 +57,7 @@ class Buyer:
         bill = [one for one in read_bill(self.desk.simulator.settings.bill_file) if one.prompt in keys]
         books = read_books(self.desk.folder.parent / "ledger.sqlite3", Dataset.open(self.desk.out).id)
         check(books, Pictures(self.desk.out).found(), bill, keys)
-        assert sum(one.centineurons for one in bill) * 110 <= nano_usd(BUDGET_USD)
+        assert sum(one.centineurons for one in bill) * NANO_USD_PER_CENTINEURON <= books.stored[0]
         return books
 
 
@@ -71,16 +76,21 @@ def buyers(tmp_path: Path, warm: Warm, platform: Simulator) -> list[Buyer]:
     return found
 
 
-def test_eight_runs_share_a_ledger_and_a_pace_and_none_passes_its_budget(buyers: list[Buyer]) -> None:
-    runs = [buyer.start() for buyer in buyers]
-    for buyer, run in zip(buyers, runs, strict=True):
+def test_eight_runs_share_an_account_and_none_passes_its_month_or_its_pace(buyers: list[Buyer], tmp_path: Path) -> None:
+    """One budget for all: the account's month. Each dataset's own would pay for all of its pictures."""
+    month_nano_usd = RUNS * FITS * ACTUAL_NANO_USD // 2
+    with closing(Store(f"sqlite:///{tmp_path / 'ledger.sqlite3'}")) as store, store.transaction() as tx:
+        set_cap(tx, buyers[0].desk.simulator.account, Period.MONTH, month_nano_usd)
+    for run in [buyer.start(budget="1") for buyer in buyers]:
         assert run.wait(120) == 3, run.err
-        books = buyer.look()
-        cap, spent, reserved, unknown = books.stored
-        assert (reserved, unknown) == (0, 0)
-        assert len(books.of("posted")) == FITS, "none was refused that had room, and none over it"
-        assert 0 <= cap - spent < BOUND_NANO_USD
-    _assert_paced(buyers[0].desk.simulator, RUNS * FITS)
+    last = buyers[0].start(budget="1")  # a run that had nothing out did not wait for what came back to others
+    assert last.wait(120) == 3, last.err
+    found = [buyer.look() for buyer in buyers]
+    spent = sum(books.stored[1] for books in found)
+    assert all(books.stored[2:] == (0, 0) for books in found)
+    assert 0 <= month_nano_usd - spent < BOUND_NANO_USD, "not over it, and none was refused that had room"
+    assert buyers[0].desk.billed * NANO_USD_PER_CENTINEURON == spent
+    _assert_paced(buyers[0].desk.simulator, RUNS * PICTURES)
 
 
 @pytest.mark.parametrize("seed", range(soak(1, 40)))

@@ -3,12 +3,14 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import shutil
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
+from fluxbatch.dataset import catalogue
 from fluxbatch.dataset.catalogue import CATALOGUE, Dataset
 from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.spool import Spool
@@ -40,6 +42,36 @@ def test_a_second_dataset_in_the_same_folder_is_refused(dataset: Dataset) -> Non
     with pytest.raises(DatasetError, match="is a dataset already"):
         Dataset.create(dataset.folder, NO_COLUMNS, True)
     assert Dataset.open(dataset.folder).id == dataset.id
+
+
+def test_two_that_are_made_at_once_do_not_replace_each_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second would have written a catalogue with another id over the first's: its money and parts forgotten."""
+    first: list[str] = []
+
+    def meanwhile(folder: Path) -> None:
+        monkeypatch.undo()
+        first.append(Dataset.create(folder, NO_COLUMNS, True).id)
+
+    monkeypatch.setattr(catalogue, "_make_folders", meanwhile)
+    with pytest.raises(DatasetError, match="is a dataset already; run the same command again"):
+        Dataset.create(tmp_path, NO_COLUMNS, True)
+    assert [Dataset.open(tmp_path).id] == first
+
+
+def test_one_that_is_being_made_is_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    second: list[DatasetInUse] = []
+
+    def meanwhile(name: str, simulated: bool) -> str:
+        monkeypatch.undo()
+        with pytest.raises(DatasetInUse) as caught:
+            Dataset.create(tmp_path, NO_COLUMNS, True)
+        second.append(caught.value)
+        return "card"
+
+    monkeypatch.setattr(catalogue, "card", meanwhile)
+    made = Dataset.create(tmp_path, NO_COLUMNS, True)
+    assert len(second) == 1
+    assert Dataset.open(tmp_path).id == made.id
 
 
 def test_pictures_whose_catalogue_is_gone_are_not_taken_over(dataset: Dataset, spool: Spool) -> None:
@@ -202,7 +234,6 @@ def test_death_releases_the_lock(dataset: Dataset) -> None:
 
 
 def test_a_copied_dataset_that_lost_its_hidden_folder_can_be_gone_on_with(dataset: Dataset) -> None:
-    (dataset.folder / ".fluxbatch" / "spool").rmdir()
-    (dataset.folder / ".fluxbatch").rmdir()
+    shutil.rmtree(dataset.folder / ".fluxbatch")
     with dataset.hold():
         assert sealed(dataset, dataset.spool(), 1)

@@ -130,6 +130,13 @@ def test_leftovers_are_the_temp_files_of_the_dead_not_our_own(tmp_path: Path) ->
     draft.drop()
 
 
+def test_temp_files_of_other_programs_are_left_alone(tmp_path: Path) -> None:
+    """`--out .` makes the user's own folder a dataset's."""
+    (tmp_path / ".notes.tmp").write_bytes(b"theirs")
+    (tmp_path / ".b.tmp.12345-0badcafe.tmp").write_bytes(b"theirs")
+    assert list(files.leftovers(tmp_path)) == []
+
+
 def test_removing_what_is_gone_is_no_error(tmp_path: Path) -> None:
     files.remove(tmp_path / "a")
     (tmp_path / "a").write_bytes(b"")

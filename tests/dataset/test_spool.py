@@ -150,6 +150,14 @@ def test_temp_files_and_strangers_are_no_entries(spool: Spool) -> None:
     assert spool.quarantined == []
 
 
+def test_an_entry_that_a_live_run_seals_while_others_look_is_no_error(spool: Spool) -> None:
+    put = [spool.put(ROW, REQUEST.key, attempt) for attempt in (1, 2, 3)]
+    looking = scan(spool.folder)
+    assert next(looking) == put[0]
+    put[1].path.unlink()
+    assert list(looking) == [put[2]]
+
+
 def test_a_row_of_a_long_manifest_does_not_carry_the_manifest_along(spool: Spool) -> None:
     many = [f"category {number} {'x' * 100}" for number in range(20_000)]
     batch = pa.record_batch({"kind": pa.array(many).dictionary_encode(), "text": many}).slice(15_000, 1)

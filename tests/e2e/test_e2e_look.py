@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+from fluxbatch.dataset.catalogue import Dataset
 from tests.e2e.e2e_kit import Desk, part_files, rows, unreachable_address
 
 COMMANDS = ("plan", "run", "status", "verify", "reconcile", "simulate", "doctor")
@@ -48,8 +49,6 @@ class TestStatus:
         assert desk.command("status", str(desk.out)).ended(0)
 
     def test_it_can_be_asked_while_a_run_holds_the_dataset(self, desk: Desk) -> None:
-        from fluxbatch.dataset.catalogue import Dataset
-
         desk.run(desk.manifest(rows(2))).ended(0)
         with Dataset.open(desk.out).hold():
             desk.command("status", str(desk.out), "--json").ended(0)
@@ -74,6 +73,18 @@ class TestVerify:
         assert all(part.name in finding for finding in findings if "attempt" not in finding)
         assert "train-00000" not in said.out
         assert part.name in desk.command("verify", str(desk.out)).ended(1).out
+
+    def test_what_moves_under_a_run_that_is_alive_is_not_called_lost(self, desk: Desk) -> None:
+        desk.run(desk.manifest(rows(2))).ended(0)
+        (moving,) = part_files(desk.out)
+        content = moving.read_bytes()
+        with Dataset.open(desk.out).hold():
+            desk.command("verify", str(desk.out)).ended(0)
+            moving.unlink()
+            said = desk.command("verify", str(desk.out)).ended(2)
+            assert "a run is working on this dataset" in said.err
+            moving.write_bytes(content)
+        desk.command("verify", str(desk.out)).ended(0)
 
     def test_a_missing_part_and_a_stranger_are_named(self, desk: Desk) -> None:
         desk.run(desk.manifest(rows(4)), "--rows-per-shard", "2").ended(0)

@@ -57,7 +57,8 @@ class Dataset:
     ) -> Dataset:
         """Make a new dataset in `folder`, for the user's own columns of a manifest (see `own.kept_schema`).
 
-        DatasetError when there is one already, or parts or pictures of one that has lost its catalogue.
+        DatasetError when there is one already, or parts or pictures of one that has lost its catalogue; DatasetInUse
+        when another process is making it.
         """
         header = Header(
             dataset_id or uuid.uuid4().hex, created_at or datetime.now(UTC), simulated, kept_schema(own_schema)
@@ -65,11 +66,13 @@ class Dataset:
         _refuse_reserved(header.own_schema)
         _refuse_occupied(folder)
         _make_folders(folder)
-        readme = folder / "README.md"
-        if not readme.exists():
-            files.put_atomic(readme, card(folder.resolve().name, simulated).encode())
-        dataset = cls(folder, header, ())
-        dataset._write(())  # last: what has a catalogue is complete
+        with lock.hold(_lock_file(folder)):  # of two that start at once, one makes it: the other's id would forget it
+            _refuse_occupied(folder)
+            readme = folder / "README.md"
+            if not readme.exists():
+                files.put_atomic(readme, card(folder.resolve().name, simulated).encode())
+            dataset = cls(folder, header, ())
+            dataset._write(())  # last: what has a catalogue is complete
         return dataset
 
     @classmethod
@@ -113,10 +116,15 @@ class Dataset:
     def hold(self) -> Iterator[None]:
         """Keep other processes out for the block; what they sealed since this was opened is read first."""
         _make_folders(self.folder)  # a copied dataset may have lost its empty and hidden folders
-        with lock.hold(self.folder / ".fluxbatch" / "lock"):
+        with lock.hold(_lock_file(self.folder)):
             self.header, self.parts = _read(self.folder / CATALOGUE)
             self.schema = part_schema(self.own_schema)
             yield
+
+    @property
+    def is_held(self) -> bool:
+        """Whether a run is working on it now."""
+        return lock.is_held(_lock_file(self.folder))
 
     def path(self, part: Part) -> Path:
         return self.folder / part.file
@@ -167,6 +175,10 @@ class Dataset:
         self.parts = parts
 
 
+def _lock_file(folder: Path) -> Path:
+    return folder / ".fluxbatch" / "lock"
+
+
 def _make_folders(folder: Path) -> None:
     for inner in (folder / "data", folder / ".fluxbatch" / "spool"):
         files.make_folders(inner)
@@ -182,7 +194,7 @@ def _refuse_reserved(own_schema: pa.Schema) -> None:
 
 def _refuse_occupied(folder: Path) -> None:
     if Dataset.exists(folder):
-        raise DatasetError(f"{folder} is a dataset already; open it, or give another --out")
+        raise DatasetError(f"{folder} is a dataset already; run the same command again, or give another --out")
     if folder.exists() and not folder.is_dir():
         raise DatasetError(f"{folder} is a file; give a folder as --out")
     orphans = [*folder.glob("data/*.parquet"), *folder.glob(".fluxbatch/spool/*.row")]

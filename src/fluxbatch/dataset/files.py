@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from fluxbatch.errors import StorageError
 
 _WRITER = f"{os.getpid()}-{secrets.token_hex(4)}"  # tells the temp files of this life from those of dead ones
 _lost: dict[Path, str] = {}  # folders whose sync has failed, and what was said of it
+_TEMP_NAME = re.compile(r"\..+\.[0-9]+-[0-9a-f]+-[0-9]+\.tmp")  # a user's own .x.tmp in the folder is not ours
 _number = itertools.count()  # next() on it is atomic, so threads never share a name
 
 _FULL = "free some space there, then run the same command again: it goes on from what is kept"
@@ -173,5 +175,5 @@ def make_folders(path: Path) -> None:
 def leftovers(folder: Path) -> Iterator[Path]:
     """Temp files in `folder` that this process did not make. Only under the lock are their writers surely dead."""
     for path in sorted(folder.glob(".*.tmp")):
-        if f".{_WRITER}-" not in path.name:
+        if _TEMP_NAME.fullmatch(path.name) and f".{_WRITER}-" not in path.name:
             yield path

@@ -21,6 +21,7 @@ from fluxbatch.dataset import files
 from fluxbatch.dataset.image import Picture
 from fluxbatch.dataset.quarantine import Damaged, SetAside, set_aside
 from fluxbatch.dataset.record import integers
+from fluxbatch.errors import StorageError
 from fluxbatch.models.money import Money
 
 _SUMMARY = struct.Struct("<32sIQIqq")  # key, attempt, row, sample, nano-dollars, centineurons
@@ -106,12 +107,18 @@ class Spool:
 
 
 def scan(folder: Path) -> Iterator[Spooled | tuple[Path, str]]:
-    """Every entry of a spool folder, verified by its hash, or a damaged one's path and the reason. Changes nothing."""
+    """Every entry of a spool folder, verified by its hash, or a damaged one's path and the reason. Changes nothing.
+
+    One that is gone by the time it is read was sealed by a run that is alive.
+    """
     for path in sorted(folder.glob("[!.]*.row")):
         try:
             yield _check(path, _read(path))
         except Damaged as error:
             yield path, str(error)
+        except StorageError:
+            if path.exists():
+                raise
 
 
 def _stream(row: pa.RecordBatch) -> pa.Buffer:
