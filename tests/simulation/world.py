@@ -10,6 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from tests.dispatch.virtual import EPOCH_S, VirtualLoop
 from tests.power import tap
@@ -123,7 +124,7 @@ class World:
         """A loop for this life, that goes on where the last one ended."""
         assert self.life is not None
         self.loop = VirtualLoop(self._now_s, self._turned)
-        self.loop.set_exception_handler(self._unhandled)
+        self.loop.set_exception_handler(partial(self._unhandled, self.number))
         for at, _, _ in sorted(self._later, key=lambda one: one[:2]):
             self.loop.call_at(at, self._happen)
         for at_s, by_s in self.life.jumps:
@@ -150,8 +151,8 @@ class World:
         self.reached["stall"] += 1
         self.event("stall", f"{for_s:g}")
 
-    def _unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
-        if not self.is_dead:
+    def _unhandled(self, life: int, loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        if not self.is_dead and life == self.number:  # of a former life's tasks the collector tells late
             self.violated(f"nobody heard of {context.get('exception') or context.get('message')!r}")
 
     # Events.
