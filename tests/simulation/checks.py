@@ -45,6 +45,8 @@ def attempts_of(store: Store) -> list[Attempt]:
 
 def check_life(world: World, store: Store, out: Path, prompts: dict[str, str], seen: dict[str, Rows]) -> None:
     """Money, pictures and rate. `prompts` are the manifest's, by key."""
+    if world.is_without_books:
+        return
     attempts = attempts_of(store)
     _check_books(world, store)
     check_bills(world, attempts, prompts)
@@ -72,9 +74,9 @@ def check_bills(world: World, attempts: list[Attempt], prompts: dict[str, str]) 
     open_ = {prompts[one.key] for one in attempts if one.state in ("sent", "unknown")}
     for prompt in sorted(set(prompts.values())):
         bill = world.provider.bills[prompt] * NANO_USD_PER_CENTINEURON
-        if bill > covered[prompt]:
+        if bill > covered[prompt] + world.forgotten[prompt]:
             world.violated(f"{prompt} was billed {bill}, its attempts cover {covered[prompt]}")
-        if prompt not in open_ | world.provider.headless and bill != covered[prompt]:
+        if prompt not in open_ | world.provider.headless | set(world.forgotten) and bill != covered[prompt]:
             world.violated(f"{prompt} was billed {bill}, booked {covered[prompt]}, and nothing is unknown")
 
 
@@ -137,7 +139,7 @@ def _check_rate(world: World) -> None:
     life = world.life
     if life is None or not life.rate:
         return
-    arrivals, limit = world.provider.arrivals_s, int(life.rate)
+    arrivals, limit = world.provider.arrivals_s[world.paced_from :], int(life.rate)
     for first, beyond in zip(arrivals, arrivals[limit:], strict=False):
         if beyond - first < WINDOW_S:
             world.violated(f"{limit + 1} requests in {beyond - first:.3f} s from {first:.3f} s on")

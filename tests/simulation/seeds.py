@@ -52,6 +52,7 @@ STOPS = {
     "clock jumps forth": 2,
     "clock jumps back": 2,
     "stall": 3,
+    "the ledger is gone": 1,
 }
 PROMISED = OUTCOMES | DEATHS | STOPS
 ALL_FAULTS = {f"fault: {fault}" for faults in FAULTS.values() for fault in faults} | {
