@@ -188,8 +188,10 @@ def _live(lives: Lives, life: Life, is_last: bool) -> None:
                     checks.check_sends(world, summary, sent, ready.plan.due)
         except FluxbatchError as error:
             world.violated(f"it could not start: {error}")
-        except BaseException:
-            if not world.is_dead:
+        except BaseException as error:
+            if not world.is_dead and isinstance(error, Exception):
+                world.violated(f"it raised {error!r}")
+            elif not world.is_dead:
                 raise
     if world.is_dead:
         world.reached[f"killed: {world.ended_by}"] += 1

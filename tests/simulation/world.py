@@ -211,7 +211,9 @@ class World:
         """Whether it is time for a failure of the disk or of the ledger's."""
         if self.life is None or self.is_dead or self.phase == "start":
             return False
-        chance = self.life.disk_faults if what == "disk" else self.life.ledger_faults / 2
+        chance = {"disk": self.life.disk_faults, "read": 3 * self.life.ledger_faults}.get(
+            what, self.life.ledger_faults / 2
+        )
         if chance and self.rng.random() < chance:
             self.reached[f"fails: {what}"] += 1
             self.event("fails", what)
