@@ -28,6 +28,8 @@ ROOT = 0
 """The node of the folder that is watched: its own name is not in question."""
 COMBINATIONS_MAX = 64
 """A point with more ways to lose things than this is sampled."""
+LOCK = "lock"
+"""What such a file says is no state: it is told to who is kept out, and never read by a start."""
 MISSES_MAX = 500
 """So many samples in a row that were seen before, and there is nothing new to be found."""
 
@@ -112,6 +114,8 @@ class History:
     base: Tree
     operations: tuple[Operation, ...]
     ledger: bytes | None = None
+    marks: tuple[str, ...] = ()
+    """What the world had seen before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +126,15 @@ class State:
     tree: Mapping[str, bytes | None] = field(repr=False)
     ledger: bytes | None = field(repr=False)
     marks: tuple[str, ...] = ()
+    is_torn: bool = False
+    """Whether a file that has a name holds neither its last durable content nor its last one."""
 
     @property
     def fingerprint(self) -> bytes:
-        """Equal for equal disks, ledgers and worlds. What a lock file says is no state."""
+        """Equal for equal disks, ledgers and worlds."""
         digest = hashlib.sha256(repr(self.marks).encode())
         for path, content in sorted(self.tree.items()):
-            told = b"" if content is None or path.endswith("/lock") else content
+            told = b"" if content is None or path.endswith(f"/{LOCK}") else content
             digest.update(f"{path}\0{content is None}\0{len(told)}\0".encode() + told)
         digest.update(self.ledger or b"")
         return digest.digest()
@@ -161,17 +167,18 @@ def cuts(history: History, seed: int, count: int, *, ordered: bool = False, sinc
     with other torn places.
     """
     chance = random.Random(seed)
+    points = [(at, doubts_at(history, at, ordered=ordered)) for at in range(since, len(history.operations) + 1)]
+    chance.shuffle(points)
     seen: set[bytes] = set()
-    found = itertools.chain(_all(history, chance, ordered, since), _samples(history, chance, ordered, since))
     missed = 0
-    for state in found:
-        if len(seen) == count or missed == MISSES_MAX:
-            return
+    for state in itertools.chain(_all(history, points, chance, ordered), _samples(history, points, chance, ordered)):
         fingerprint = state.fingerprint
         missed = missed + 1 if fingerprint in seen else 0
         if fingerprint not in seen:
             seen.add(fingerprint)
             yield state
+        if len(seen) == count or missed == MISSES_MAX:
+            return
 
 
 def cut(history: History, at: int, chance: random.Random, *, ordered: bool = False) -> State:
@@ -222,7 +229,11 @@ def _contents_in_doubt(history: History, made: Sequence[Operation], synced: Mapp
                 sure[one.node] = one.content
             else:
                 later.setdefault(one.node, []).append(one.content)
+    locks = {one.node for one in made if isinstance(one, Make) and one.name == LOCK}
+    locks |= {node for (_, name), node in history.base.names.items() if name == LOCK}
     for node, contents in later.items():
+        if node in locks:
+            continue
         yield _Doubt(node, True, tuple(dict.fromkeys(_torn(sure.get(node, b""), contents))))
 
 
@@ -239,12 +250,16 @@ def _zeroed(content: bytes, at: int) -> bytes:
     return content[:at] + bytes(len(content) - at)
 
 
-def _all(history: History, chance: random.Random, ordered: bool, since: int) -> Iterator[State]:
-    points = list(range(since, len(history.operations) + 1))
-    chance.shuffle(points)
-    for at in points:
-        doubts = doubts_at(history, at, ordered=ordered)
-        if ordered or math.prod(len(doubt.ways) for doubt in doubts) > COMBINATIONS_MAX:
+_Points = Sequence[tuple[int, list[_Doubt]]]
+
+
+def _are_few(doubts: Sequence[_Doubt]) -> bool:
+    return math.prod(len(doubt.ways) for doubt in doubts) <= COMBINATIONS_MAX
+
+
+def _all(history: History, points: _Points, chance: random.Random, ordered: bool) -> Iterator[State]:
+    for at, doubts in points:
+        if ordered or not _are_few(doubts):
             for _ in range(COMBINATIONS_MAX):
                 yield _after(history, at, _chosen(doubts, chance, ordered))
             continue
@@ -252,10 +267,16 @@ def _all(history: History, chance: random.Random, ordered: bool, since: int) -> 
             yield _after(history, at, {_id(doubt): way for doubt, way in zip(doubts, ways, strict=True)})
 
 
-def _samples(history: History, chance: random.Random, ordered: bool, since: int) -> Iterator[State]:
-    while True:
-        at = chance.randint(since, len(history.operations))
-        yield cut(history, at, chance, ordered=ordered)
+def _samples(history: History, points: _Points, chance: random.Random, ordered: bool) -> Iterator[State]:
+    """Where there is more to be found than `_all` gives: files that may be torn anywhere, and many doubts at once."""
+    rich = [
+        (at, doubts)
+        for at, doubts in points
+        if not _are_few(doubts) or any(doubt.is_content and len(doubt.ways[-1]) > 1 for doubt in doubts)  # type: ignore[arg-type]
+    ]
+    while rich:
+        at, doubts = chance.choice(rich)
+        yield _after(history, at, _chosen(doubts, chance, ordered))
 
 
 def _id(doubt: _Doubt) -> tuple[int, bool]:
@@ -280,7 +301,7 @@ def _chosen(doubts: Sequence[_Doubt], chance: random.Random, ordered: bool) -> d
 def _after(history: History, at: int, chosen: Mapping[tuple[int, bool], object]) -> State:
     """The disk when each doubt went as chosen, and everything else was done."""
     names, contents = dict(history.base.names), dict(history.base.contents)
-    folders, ledger, marks = set(history.base.folders), history.ledger, []
+    folders, ledger, marks = set(history.base.folders), history.ledger, list(history.marks)
     for index, one in enumerate(history.operations[:at]):
         match one:
             case Make() | Rename() | Unlink():
@@ -298,7 +319,12 @@ def _after(history: History, at: int, chosen: Mapping[tuple[int, bool], object])
                 marks.append(one.text)
             case _:
                 pass
-    return State(at, dict(_paths(names, folders, contents)), ledger, tuple(marks))
+    last = {one.node: one.content for one in history.operations[:at] if isinstance(one, Write)}
+    named = set(names.values())
+    torn = any(
+        node in named and way not in (b"", last[node]) for (node, is_content), way in chosen.items() if is_content
+    )
+    return State(at, dict(_paths(names, folders, contents)), ledger, tuple(marks), torn)
 
 
 def _named(names: dict[tuple[int, str], int], one: Make | Rename | Unlink, stands: bool, gone: bool) -> None:

@@ -48,7 +48,7 @@ class Killed(BaseException):
 
 @dataclass(frozen=True, slots=True)
 class Touch:
-    """What is about to be done: open, write, truncate, sync, rename, remove, mkdir, open_folder, sync_folder, commit."""
+    """About to be done: open, write, truncate, sync, rename, remove, mkdir, open_folder, sync_folder, commit."""
 
     kind: str
     path: str
@@ -57,6 +57,8 @@ class Touch:
 
 class Tap:
     """`before` hears of each touch first: it may raise OSError (a disk that fails) or Killed.
+
+    `pause` comes before each: a place to let others go first.
 
     After Killed everything is refused with it until `revive`; what the dead left in buffers is not written.
     """
@@ -67,9 +69,11 @@ class Tap:
         self.operations: list[Operation] = []
         self.touched: Counter[str] = Counter()
         self.unseen: list[str] = []
+        self.pause: Callable[[], None] = lambda: None
         self.life = 0
         self.is_dead = False
         self._lock = threading.RLock()
+        self._opened: list[_Raw] = []
         self._nodes: dict[str, int] = {"": ROOT}
         self._next = ROOT + 1
         self._base = self._read_base()
@@ -92,7 +96,10 @@ class Tap:
         self._note(Mark(text))
 
     def revive(self) -> None:
-        """The next process starts."""
+        """The next process starts. What the dead had open is closed, as the system does."""
+        for raw in self._opened:
+            io.FileIO.close(raw)
+        self._opened.clear()
         self.is_dead = False
 
     def touch(self, kind: str, path: str) -> None:
@@ -152,6 +159,7 @@ class Tap:
 
     @contextmanager
     def _doing(self, kind: str, path: str) -> Iterator[None]:
+        self.pause()
         with self._lock, _seen():
             self.touch(kind, path)
             yield
@@ -196,15 +204,18 @@ class Tap:
         with self._doing("open_folder", path):
             return do()
 
-    def open_file(self, path: str, mode: str, text: tuple[Any, ...]) -> Any:
+    def open_file(self, path: str, mode: str, buffering: int, text: tuple[Any, ...]) -> Any:
         with self._doing("open", path):
             full = self.root / path
             is_new = not full.exists()
             raw = _Raw(self, path, mode)
+            self._opened.append(raw)
             if is_new:
                 self.make(path, is_folder=False)
             elif "w" in mode:
                 self._note(Write(self._nodes[path], b""))
+            if buffering == 0:
+                return raw
             buffered = io.BufferedRandom(raw) if "+" in mode else io.BufferedWriter(raw)
             return buffered if "b" in mode else io.TextIOWrapper(buffered, *text)  # type: ignore[type-var]
 
@@ -334,7 +345,7 @@ def _open(
     found = None if isinstance(file, int) or not set(mode) & set("wxa+") else _whose(file)
     if found is None:
         return _real_open(file, mode, buffering, encoding, errors, newline, closefd, opener)
-    return found[0].open_file(found[1], mode, (encoding, errors, newline))
+    return found[0].open_file(found[1], mode, buffering, (encoding, errors, newline))
 
 
 @contextmanager

@@ -216,7 +216,10 @@ def _close(lives: Lives, life: Life, summary: Summary | None, is_last: bool, sec
     if world.ended_by == "power":
         _forget(lives)
     if lives.prompts:
-        checks.check_life(world, ledger_file(), lives.out, lives.prompts, lives.seen)
+        try:
+            checks.check_life(world, ledger_file(), lives.out, lives.prompts, lives.seen)
+        except FluxbatchError as error:
+            world.violated(f"what it left cannot be read: {error}")
     if summary is not None:
         world.reached[f"stopped: {summary.stopped_by}"] += 1
     if is_last and not world.broken:

@@ -48,6 +48,7 @@ STOPS = {
     "cancelled": 2,
     "fails: commit": 1,
     "fails: told": 1,
+    "fails: read": 1,
     "fails: disk": 1,
     "clock jumps forth": 2,
     "clock jumps back": 2,
