@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help setup demo test lint bench soak lock clean
+.PHONY: help setup demo test lint bench mutants soak lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -30,8 +30,17 @@ lint: setup  ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/mypy
 
+SOAK := crash power simulation budget hostile dataset
+
+# No time limit a test: what chance can fail prints its seed. SEED=7 goes where no run was before.
+soak: setup  ## the tests that kill, cut the power, fuzz and simulate, at a night's counts: 30 times CI's, hours
+	FLUXBATCH_SOAK=1 FLUXBATCH_SEED=$(or $(SEED),0) $(BIN)/pytest --timeout=0 $(wildcard $(addprefix tests/,$(SOAK)))
+
 bench: setup  ## measure everything, beside what one would pick instead (QUICK=1: small)
 	$(BIN)/python -m bench $(if $(QUICK),--quick)
+
+mutants: setup  ## plant known bugs one at a time, and show which test sees each
+	$(BIN)/python -m tests.mutants
 
 lock:  ## resolve the lock file anew (needs uv)
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \

@@ -128,7 +128,7 @@ def cpu_s_by_thread() -> dict[str, float]:
     return spent
 
 
-_ROOMS = {"MainThread": "event loop", "fluxbatch-ledger": "ledger", "fluxbatch": "decode and spool"}
+_ROOMS = {"MainThread": "event loop", "fluxbatch-ledger": "ledger", "spool": "spool", "look": "look and seal"}
 
 
 def _thread_cpu_s(native_id: int | None) -> float:

@@ -127,7 +127,7 @@ async def _progress(batch: Batch) -> AsyncIterator[None]:
 
 
 async def _move(batch: Batch, done: asyncio.Event) -> None:
-    with _out_of_the_way("the progress"):
+    with out_of_the_way("the progress"):
         artifact = await acreate_progress_artifact(0.0, key="pictures", description="pictures done of all asked")
         while not done.is_set():
             with suppress(TimeoutError):
@@ -138,7 +138,7 @@ async def _move(batch: Batch, done: asyncio.Event) -> None:
 
 
 @contextmanager
-def _out_of_the_way(what: str) -> Iterator[None]:
+def out_of_the_way(what: str) -> Iterator[None]:
     """A run that spends must not end, and what it made must not be lost, because Prefect cannot be told of it."""
     try:
         yield
@@ -147,7 +147,7 @@ def _out_of_the_way(what: str) -> Iterator[None]:
 
 
 async def _publish(summary: Summary, manifest: Path) -> None:
-    with _out_of_the_way("the summary"):
+    with out_of_the_way("the summary"):
         await acreate_table_artifact(
             [{"what": name, "value": str(value)} for name, value in (*picture_rows(summary), *spend_rows(summary))],
             key="spend",

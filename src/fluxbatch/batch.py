@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from fluxbatch.budget import ledger
 from fluxbatch.budget import store as side
@@ -56,7 +54,6 @@ class Batch:
     prepared: Prepared
     journal: Journal
     engine: Engine
-    executor: Executor
     failures: FailureWriter
     started_s: float
     summary: Summary | None = None
@@ -80,7 +77,7 @@ class Batch:
         if not plan.due and not plan.ended and not self._unsealed:
             return  # all is made: the manifest need not be read again to find nothing
         slices = enumerate(self._slices())
-        while (found := await self.offload(next, slices, None)) is not None:
+        while (found := await self.engine.behind(next, slices, None)) is not None:
             shard = self._shard(*found)
             if shard.due or shard.waiting:
                 yield shard
@@ -93,10 +90,6 @@ class Batch:
 
         await self.engine.send_all(shard.due, ended, shard.all_out)
         await self._seal(shard.waiting)
-
-    async def offload(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Run a function on the run's worker threads."""
-        return await asyncio.get_running_loop().run_in_executor(self.executor, function, *args)
 
     async def close(self) -> Summary:
         """Seal what no shard has taken, write down the failures, and sum up."""
@@ -168,7 +161,7 @@ class Batch:
             return
         async with self._sealing:
             try:
-                for part in await self.offload(self._write_parts, entries):
+                for part in await self.engine.behind(self._write_parts, entries):
                     await self._mark(part)
             except (StorageError, LedgerError) as error:
                 self.stop.request(StoppedBy.PLATFORM, str(error), error)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from rich.console import Console
 from fluxbatch import tell
 from fluxbatch.budget import ledger
 from fluxbatch.budget import store as side
-from fluxbatch.budget.entries import Balance
+from fluxbatch.budget.entries import Balance, Settlement, State
 from fluxbatch.budget.store import Store
 from fluxbatch.cloudflare.client import Client
 from fluxbatch.cloudflare.outcome import Fatal
@@ -40,6 +40,7 @@ def show_status_of(folder: Path, settings: Settings, console: Console, *, as_jso
     with contextlib.closing(Store(settings.ledger)) as store, store.reading() as tx:
         balance = ledger.balance(tx, dataset.id)
         unknown = ledger.open_attempts(tx, dataset.id)
+        decided = ledger.decisions(tx, dataset.id)
         runs = side.last_runs(tx, dataset.id, 1)
     spooled = _spooled(dataset)
     unknown = [one for one in unknown if (one.key, one.number) not in spooled]  # the next start books those
@@ -51,6 +52,7 @@ def show_status_of(folder: Path, settings: Settings, console: Console, *, as_jso
         "parts": len(dataset.parts),
         "in_spool": len(spooled),
         "not_known": len(unknown),
+        "settled": _settled(decided),
         "last_run": f"{runs[0].run} stopped by {runs[0].stopped_by or 'nothing'}" if runs else None,
     }
     if not as_json:
@@ -58,6 +60,11 @@ def show_status_of(folder: Path, settings: Settings, console: Console, *, as_jso
         return
     attempts = [{**asdict(one), "bound": exact(one.bound.usd)} for one in unknown]
     print(json.dumps(told | _amounts(balance) | {"unknown": attempts}))  # noqa: T201
+
+
+def _settled(decided: Sequence[Settlement]) -> str | None:
+    billed = sum(one.state == State.POSTED for one in decided)
+    return f"{billed} billed, {len(decided) - billed} not billed" if decided else None
 
 
 def _amounts(balance: Balance | None) -> dict[str, str]:
@@ -95,6 +102,11 @@ def _disagreements(store: Store, dataset: Dataset) -> Iterator[Finding]:
     with store.reading() as tx:
         if ledger.audit(tx, dataset.id) != ledger.balance(tx, dataset.id):
             yield Finding(store.url, "the attempts do not add up to the balance", "bring back a copy of the ledger")
+        for window in ledger.audit_windows(tx):
+            place = f"{store.url}, {window.period} from {window.first_day}"
+            yield Finding(
+                place, "what was sent in it does not add up to what it holds", "bring back a copy of the ledger"
+            )
         for key, number, actual in ledger.made_keys(tx, dataset.id):
             found = held.pop((key, number), None)
             place = f"attempt {number} of {key}"
@@ -156,7 +168,7 @@ def _tried(what: str, look: Callable[[], Check]) -> Check:
 
 def _ledger(settings: Settings) -> Check:
     with contextlib.closing(Store(settings.ledger)) as store, store.transaction():
-        return Check("ledger", f"{settings.ledger} can be written")
+        return Check("ledger", f"{store.url} can be written")
 
 
 def _disk(out: Path) -> Check:

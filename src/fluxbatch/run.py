@@ -30,7 +30,7 @@ from fluxbatch.cloudflare.client import Client
 from fluxbatch.cloudflare.outcome import Fatal
 from fluxbatch.dataset.failures import FailureWriter
 from fluxbatch.dispatch.adapt import Gate, first_flight
-from fluxbatch.dispatch.engine import Engine, Sender
+from fluxbatch.dispatch.engine import Engine, Offload, Sender
 from fluxbatch.dispatch.hold import Hold
 from fluxbatch.dispatch.keep import Keeper
 from fluxbatch.dispatch.lane import Lane
@@ -75,6 +75,8 @@ class World:
     sender: Sender
     journal: Journal
     executor: Executor
+    behind: Executor
+    """For what nobody waits for."""
     now: Callable[[], float] = time.time
     chance: random.Random = field(default_factory=random.Random)
 
@@ -95,12 +97,13 @@ async def open_batch(ready: Prepared) -> AsyncIterator[Batch]:
         await stack.enter_async_context(client)
         journal = ThreadJournal(ready.store)
         stack.callback(journal.close)
-        executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="fluxbatch")
+        executor, behind = (ThreadPoolExecutor(WORKERS, thread_name_prefix=name) for name in ("spool", "look"))
         stack.callback(executor.shutdown, wait=True, cancel_futures=True)
+        stack.callback(behind.shutdown, wait=True, cancel_futures=True)
         if ready.plan.due:
-            await asyncio.get_running_loop().run_in_executor(executor, _keeper(ready).warm)
+            await _offload(executor)(_keeper(ready).warm)
             stack.enter_context(_responsive())
-        batch = await stack.enter_async_context(batch_in(World(client, journal, executor), ready))
+        batch = await stack.enter_async_context(batch_in(World(client, journal, executor, behind), ready))
         if ready.plan.due:
             await _preflight(client, ready.job, batch.stop)
         yield batch
@@ -114,7 +117,7 @@ async def batch_in(world: World, ready: Prepared) -> AsyncIterator[Batch]:
         stack.callback(failures.discard)
         run, dataset, manifest = ready.run, ready.dataset.id, str(ready.job.manifest)
         await world.journal.do(lambda tx: side.open_run(tx, run, dataset, manifest, now_us()))
-        batch = Batch(ready, world.journal, _engine(ready, world), world.executor, failures, time.monotonic())
+        batch = Batch(ready, world.journal, _engine(ready, world), failures, time.monotonic())
         yield batch
         await batch.close()
 
@@ -133,13 +136,16 @@ def _responsive() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
+def _offload(executor: Executor) -> Offload:
+    async def offload(function: Callable[..., Any], *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(executor, function, *args)
+
+    return offload
+
+
 def _engine(ready: Prepared, world: World) -> Engine:
     job, plan = ready.job, ready.plan
     stop = Stop()
-
-    async def offload(function: Callable[..., Any], *args: Any) -> Any:
-        return await asyncio.get_running_loop().run_in_executor(world.executor, function, *args)
-
     return Engine(
         dataset=ready.dataset.id,
         run=ready.run,
@@ -147,7 +153,8 @@ def _engine(ready: Prepared, world: World) -> Engine:
         journal=world.journal,
         lane=_lane(ready, world, stop),
         keeper=_keeper(ready),
-        offload=offload,
+        offload=_offload(world.executor),
+        behind=_offload(world.behind),
         stop=stop,
         tally=Tally(ready.recovery.balance, asked=plan.asked, already=plan.already, ended=plan.ended.copy()),
         quota=Quota(plan.due),

@@ -62,8 +62,9 @@ def book_parts(store: Store, dataset: Dataset, now_us: int) -> int:
             if ledger.part_is_booked(tx, dataset.id, part.sha256):
                 continue
         with store.transaction() as tx:
-            for key, number, actual in dataset.keys(part):
-                booked += ledger.adopt(tx, AttemptId(dataset.id, key, number), actual, part.run_id, now_us)
+            for key, number, actual, sent_at_us in dataset.sent(part):
+                attempt = AttemptId(dataset.id, key, number)
+                booked += ledger.adopt(tx, attempt, actual, part.run_id, now_us, sent_at_us)
             ledger.mark_part_booked(tx, dataset.id, part.sha256)
     if booked:
         log.warning("the ledger did not know %d pictures of %s: booked from its parts", booked, dataset.folder)
@@ -71,9 +72,9 @@ def book_parts(store: Store, dataset: Dataset, now_us: int) -> int:
 
 
 def recover_all(
-    store: Store, dataset: Dataset, spool: Spool, account: str, cap_nano_usd: int, run: str, now_us: int
+    store: Store, dataset: Dataset, spool: Spool, account: str, cap_nano_usd: int | None, run: str, now_us: int
 ) -> Recovery:
-    """Bring dataset and ledger together. Only while the dataset is held."""
+    """Bring dataset and ledger together. Only while the dataset is held. Without a cap the budget stays as it is."""
     found = recover(dataset, spool)
     for aside in found.quarantined:
         log.warning("set aside: %s (%s)", aside.path, aside.reason)
@@ -88,12 +89,22 @@ def recover_all(
         log.warning(
             "%d answers were lost when a run ended: counted as spent, not sent again by themselves", len(stranded)
         )
+    balance = _audited(store, dataset.id, account)
+    return Recovery(balance, {entry.key: entry for entry in found.adoptable}, adopted, len(stranded))
+
+
+def _audited(store: Store, dataset: str, account: str) -> Balance:
+    """The balance, when the ledger's attempts add up to it, and to what the account's days and months hold."""
     with store.reading() as tx:
-        balance = ledger.audit(tx, dataset.id)
-        stored = ledger.balance(tx, dataset.id)
-    if balance is None or balance != stored:
+        balance, stored = ledger.audit(tx, dataset), ledger.balance(tx, dataset)
+        windows = ledger.audit_windows(tx, account)
+    fault = None if balance == stored else f"its attempts add up to {balance}, its balance says {stored}"
+    if windows:
+        first = windows[0]
+        fault = f"what was sent in the {first.period} from {first.first_day} on does not add up to what stands there"
+    if balance is None or fault is not None:
         raise LedgerError(
-            f"the ledger {store.url} contradicts itself: its attempts add up to {balance}, its balance says {stored}; "
+            f"the ledger {store.url} contradicts itself: {fault}; "
             "bring back a copy, or move it away: a new one is filled from the dataset's parts"
         )
-    return Recovery(balance, {entry.key: entry for entry in found.adoptable}, adopted, len(stranded))
+    return balance

@@ -10,7 +10,17 @@ from typing import TypeVar
 from sqlalchemy.engine import Connection
 
 from fluxbatch.budget import ledger
-from fluxbatch.budget.entries import AttemptId, Balance, Denied, End, Reserved, Resolution, State
+from fluxbatch.budget.entries import (
+    AttemptId,
+    Balance,
+    Decision,
+    Denied,
+    End,
+    Reserved,
+    Resolution,
+    Settlement,
+    State,
+)
 from fluxbatch.budget.store import Store
 from fluxbatch.models.money import Money, charge
 
@@ -54,6 +64,9 @@ class Books:
 
     def adopt(self, key: str, number: int = 1, actual: Money = ACTUAL, dataset: str = DATASET) -> bool:
         return self.do(lambda tx: ledger.adopt(tx, AttemptId(dataset, key, number), actual, "run-2", NOW_US + 2))
+
+    def settle(self, key: str, decision: Decision, number: int = 1, why: str = "decided") -> Settlement:
+        return self.do(lambda tx: ledger.settle(tx, AttemptId(DATASET, key, number), decision, why, NOW_US + 4))
 
     def strand(self) -> list[AttemptId]:
         return self.do(lambda tx: ledger.strand(tx, DATASET, NOW_US + 3))

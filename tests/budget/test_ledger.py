@@ -5,6 +5,7 @@ import sqlalchemy as sa
 
 from fluxbatch.budget import ledger
 from fluxbatch.budget.entries import AttemptId, Balance, Denied, End, History, Reserved, Resolution, State
+from fluxbatch.budget.history import KEYS_PER_QUERY
 from fluxbatch.budget.tables import attempts
 from fluxbatch.errors import AlreadyResolved, LedgerError
 from fluxbatch.models.money import ZERO, Money, charge
@@ -237,7 +238,7 @@ class TestHistories:
 
     def test_many_keys_are_looked_up_over_several_queries(self, ledger_books: Books):
         ledger_books.open(10**15)
-        keys = [f"{number:064x}" for number in range(2 * ledger.KEYS_PER_QUERY + 1)]
+        keys = [f"{number:064x}" for number in range(2 * KEYS_PER_QUERY + 1)]
         sent = keys[::500]  # the first and the last among them
         attempts_ = [AttemptId(DATASET, key, 1) for key in sent]
         ledger_books.do(lambda tx: [ledger.reserve(tx, one, "r", "m", BOUND, NOW_US) for one in attempts_])

@@ -22,6 +22,7 @@ class Reader(threading.Thread):
     """
 
     dataset: Path
+    every_s: float = 0.02
     troubles: list[str] = field(default_factory=list)
     looks: int = 0
     rows: int = 0
@@ -35,7 +36,7 @@ class Reader(threading.Thread):
         return id(self)
 
     def run(self) -> None:
-        while not self._enough.wait(0.02):
+        while not self._enough.wait(self.every_s):
             if (self.dataset / "catalogue.jsonl").exists():
                 self.look()
 

@@ -17,7 +17,7 @@ from PIL import Image  # noqa: TID251 - tests paint their own pictures
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.image import inspect
-from fluxbatch.dataset.record import Delivery, picture_row
+from fluxbatch.dataset.record import Delivery, looked_at, picture_row
 from fluxbatch.dataset.shards import seal
 from fluxbatch.dataset.spool import Spool, Spooled
 from fluxbatch.manifest.request import ImageRequest, OwnColumns, Reference, content_digest, request_key
@@ -93,14 +93,15 @@ def delivered(
 
 
 def row_of(delivery: Delivery, own: pa.Schema = NO_COLUMNS) -> pa.RecordBatch:
+    """The row as it stands in a part; the spool's has not been looked at."""
     picture = inspect(delivery.content, delivery.request.width, delivery.request.height)
-    return picture_row(delivery, picture, own)
+    return looked_at(picture_row(delivery, own), picture)
 
 
 def spool_one(dataset: Dataset, spool: Spool, prompt: str, row: int, *, attempt: int = 1, **asking: object) -> Spooled:
     request = asked(prompt, row=row, **asking)  # type: ignore[arg-type]
     delivery = delivered(request, attempt=attempt)
-    return spool.put(row_of(delivery, dataset.own_schema), request.key, attempt)
+    return spool.put(picture_row(delivery, dataset.own_schema), request.key, attempt)
 
 
 def spool_many(dataset: Dataset, spool: Spool, count: int, first: int = 1) -> list[Spooled]:

@@ -69,7 +69,7 @@ def test_a_failed_sync_is_final_and_never_tried_again(tmp_path: Path, monkeypatc
         tried.append(descriptor)
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-    monkeypatch.setattr(files, "_sync", failing)
+    monkeypatch.setattr(os, "fsync", failing)
     with pytest.raises(StorageError, match="the disk reports an error"):
         files.put_atomic(tmp_path / "a", b"new")
     assert len(tried) == 1

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.own import kept_schema
-from fluxbatch.dataset.shards import seal
+from fluxbatch.dataset.rewritten import check_rewritten
+from fluxbatch.dataset.shards import part_settings, seal, sealed_schema
 from tests.dataset.dataset_kit import SEALED_AT, WHEN, spool_one
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -92,6 +93,7 @@ def test_a_column_of_the_users_own_comes_back_with_its_type_and_values(
         entries = [spool_one(dataset, spool, "cat", row + 1, sample=row, own=manifest.slice(row, 1)) for row in rows]
         [part] = seal(dataset, spool, entries, run_id="r", sealed_at=SEALED_AT)
         found = pq.read_table(dataset.path(part))
+        check_rewritten(dataset.path(part), part_settings(sealed_schema(dataset)))  # a sound part is never set aside
         reopened = Dataset.open(Path(folder))
     assert spool.quarantined == []
     assert reopened.own_schema.equals(wanted)

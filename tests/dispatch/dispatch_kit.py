@@ -241,6 +241,7 @@ class World:
             lane=self.lane,
             keeper=self.keeper,
             offload=inline,
+            behind=inline,
             stop=self.stop,
             tally=self.tally,
             quota=Quota(pictures),

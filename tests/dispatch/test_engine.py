@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import Connection
 
-from fluxbatch.budget.entries import End, History
+from fluxbatch.budget.entries import NEVER_SENT, End, History
 from fluxbatch.budget.store import Store
 from fluxbatch.cloudflare.outcome import Broken, Reply
 from fluxbatch.dataset.catalogue import Dataset
-from fluxbatch.dispatch.engine import Due, Ended
+from fluxbatch.dispatch.engine import LOOKS_MAX, Due, Ended
 from fluxbatch.dispatch.keep import Keeper
 from fluxbatch.dispatch.retry import RetryPolicy
 from fluxbatch.dispatch.stop import StoppedBy
@@ -277,6 +277,33 @@ class TestDisk:
         world, slow = in_virtual_time(work)
         assert world.tally.made == 40
         assert slow.peak <= most  # what a crash can lose is what may be in flight
+
+    def test_looks_that_take_long_hold_nothing_up_and_few_pictures_wait_in_memory_for_one(self, store: Store):
+        looks: list[Callable[..., object]] = []
+        came: list[Ended] = []
+
+        async def work() -> World:
+            world, done = World(store, always(GOOD), most=5, pictures=200), asyncio.Event()
+
+            async def slow(function: Callable[..., object], *args: object) -> object:
+                looks.append(function)
+                await done.wait()
+                return function(*args)
+
+            world.engine.behind = slow
+            sending = asyncio.ensure_future(
+                world.engine.send_all([Due(one, NEVER_SENT) for one in requests(200)], came.append, asyncio.Event())
+            )
+            while world.tally.made < 200:
+                await asyncio.sleep(1)
+            assert len(came) == 200 - LOOKS_MAX
+            done.set()
+            await sending
+            return world
+
+        assert in_virtual_time(work).tally.made == 200
+        assert len(looks) == LOOKS_MAX
+        assert sum(one.kept is not None and one.kept.picture is not None for one in came) == LOOKS_MAX
 
     @pytest.mark.parametrize("seed", range(3))
     def test_what_a_crash_can_lose_is_never_more_than_may_be_in_flight(self, store: Store, seed: int):

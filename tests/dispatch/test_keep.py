@@ -10,7 +10,7 @@ import pytest
 from fluxbatch.budget.entries import AttemptId
 from fluxbatch.cloudflare.outcome import Broken, Delivered, Failed, Fatal, Lost, NotSent, Refused, Reply, Throttled
 from fluxbatch.dataset.catalogue import Dataset
-from fluxbatch.dispatch.keep import Keeper
+from fluxbatch.dispatch.keep import Keeper, look
 from fluxbatch.errors import StorageError
 from fluxbatch.models.money import Money, charge
 from tests.dataset.dataset_kit import NO_COLUMNS, jpeg
@@ -48,7 +48,7 @@ def test_a_picture_is_in_the_spool_with_all_that_is_known_of_it(keeper: Keeper):
     row = keeper.spool.load(answer.kept).to_pylist()[0]
     assert row["image"] == {"bytes": jpeg(), "path": f"{ONE.key}.jpg"}
     assert (row["attempts"], row["run_id"], row["request_id"], row["created_at"]) == (3, "run-1", "req-9", AT)
-    assert (row["prompt"], row["check"], row["usd"]) == ("picture 1", "ok", answer.actual.usd)
+    assert (row["prompt"], row["usd"]) == ("picture 1", answer.actual.usd)
     assert (answer.kept.key, answer.kept.attempt, answer.kept.actual) == (ONE.key, 3, answer.actual)
 
 
@@ -68,7 +68,10 @@ def test_a_picture_that_looks_wrong_was_paid_for_and_is_kept(keeper: Keeper, con
     answer = keep(keeper, picture("9.38", content))
     assert answer.kept is not None
     row = keeper.spool.load(answer.kept).to_pylist()[0]
-    assert (row["image"]["bytes"], row["check"]) == (content, check)
+    assert (row["image"]["bytes"], row["check"]) == (content, None)
+    seen = look(answer.kept, content, ONE)
+    assert seen.picture is not None
+    assert (seen.picture.check, seen) == (check, answer.kept)
 
 
 @pytest.mark.parametrize(

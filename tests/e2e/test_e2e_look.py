@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.e2e_kit import Desk, part_files, rows, unreachable_address
 
-COMMANDS = ("plan", "run", "status", "verify", "simulate", "doctor")
+COMMANDS = ("plan", "run", "status", "verify", "reconcile", "simulate", "doctor")
 HEAVY = (
     "pyarrow",
     "PIL",

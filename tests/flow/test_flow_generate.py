@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.e2e_kit import REPOSITORY, SMALL_CENTINEURONS, Desk, centineurons, rows, table, until
+from tests.e2e.e2e_kit import REPOSITORY, SMALL_CENTINEURONS, Desk, centineurons, placed, rows, table, until
 from tests.flow.flow_kit import Noted, run_flow
 
 pytestmark = [
@@ -165,3 +165,18 @@ def test_a_budget_in_exact_decimals_is_kept_exactly(desk: Desk) -> None:
 def _result(state: Any) -> dict[str, Any]:
     found: dict[str, Any] = state.result(raise_on_failure=False)
     return found
+
+
+def test_reconciling_by_flow_settles_what_it_is_told_and_shows_the_figures(desk: Desk) -> None:
+    from flows.reconcile import reconcile_dataset
+
+    desk.run(desk.manifest([{"prompt": "x [[fault:lost-before*1]]"}, *rows(2)])).ended(4)
+    with placed(desk.folder, desk.variables()):
+        state = reconcile_dataset(desk.out, not_billed=["all"], why="night", return_state=True)
+    assert state.is_completed(), state.message
+    told = _result(state)
+    assert [one["why"] for one in told["settled"]] == ["night"]
+    assert (told["unknown"], told["after"]["unknown_usd"]) == ([], "0")
+    noted = Noted(state)
+    assert "agrees" in str(noted.artifacts["billed"].data)
+    assert "sent again by the next run" in str(noted.artifacts["reconciled"].data)

@@ -7,73 +7,74 @@ unless the bound fits, whoever else is spending.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
-
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from fluxbatch.budget import windows
 from fluxbatch.budget.entries import (
     AttemptId,
     Balance,
     Denied,
     End,
-    History,
     OpenAttempt,
     Reserved,
     Resolution,
     State,
 )
-from fluxbatch.budget.tables import attempts, booked_parts, datasets
+from fluxbatch.budget.history import has_attempts as has_attempts
+from fluxbatch.budget.history import histories as histories
+from fluxbatch.budget.history import made_keys as made_keys
+from fluxbatch.budget.moves import (
+    adding,
+    deltas_of,
+    find_attempt,
+    move,
+    move_dataset,
+    names_of,
+    this_attempt,
+    this_dataset,
+)
+from fluxbatch.budget.settle import decisions as decisions
+from fluxbatch.budget.settle import settle as settle
+from fluxbatch.budget.tables import attempts, booked_parts, datasets, insert_into
+from fluxbatch.budget.windows import audit_windows as audit_windows
+from fluxbatch.budget.windows import caps_of as caps_of
+from fluxbatch.budget.windows import set_cap as set_cap
 from fluxbatch.errors import AlreadyResolved, LedgerError
 from fluxbatch.models.money import ZERO, Money
 
-KEYS_PER_QUERY = 1000
-
-_this_dataset = datasets.c.dataset == sa.bindparam("b_dataset")
-_this_attempt = (
-    (attempts.c.dataset == sa.bindparam("b_dataset"))
-    & (attempts.c.key == sa.bindparam("b_key"))
-    & (attempts.c.number == sa.bindparam("b_number"))
-)
 _gone = datasets.c.spent_nano_usd + datasets.c.reserved_nano_usd + datasets.c.unknown_nano_usd
-
-
-def _moves(*columns: str) -> dict[Any, Any]:
-    """SET clauses that add a bound amount (`d_<column>`) to each balance column."""
-    return {datasets.c[name]: datasets.c[name] + sa.bindparam(f"d_{name}") for name in columns}
-
-
 _RESERVED = ("reserved_nano_usd", "reserved_centineurons")
-_ALL = (*_RESERVED, "spent_nano_usd", "spent_centineurons", "unknown_nano_usd", "unknown_centineurons")
-
 _GUARD = (
     sa.update(datasets)
-    .where(_this_dataset, _gone + sa.bindparam("d_reserved_nano_usd") <= datasets.c.cap_nano_usd)
-    .values(_moves(*_RESERVED))
+    .where(this_dataset, _gone + sa.bindparam("d_reserved_nano_usd") <= datasets.c.cap_nano_usd)
+    .values(adding(*_RESERVED))
+    .returning(windows.account_of)
 )
-_MOVE = sa.update(datasets).where(_this_dataset).values(_moves(*_ALL))
+_ACCOUNT = sa.select(windows.account_of).where(this_dataset)
 _INSERT = sa.insert(attempts)
 _RESOLVE = (
     sa.update(attempts)
-    .where(_this_attempt, attempts.c.state == sa.bindparam("b_from"))
+    .where(this_attempt, attempts.c.state == sa.bindparam("b_from"))
     .values({name: sa.bindparam(f"v_{name}") for name in ("state", "end", "actual_nano_usd", "actual_centineurons")})
     .values({name: sa.bindparam(f"v_{name}") for name in ("resolved_at_us", "code", "message", "request_id")})
-    .returning(attempts.c.bound_nano_usd, attempts.c.bound_centineurons)
+    .returning(attempts.c.bound_nano_usd, attempts.c.bound_centineurons, attempts.c.run, attempts.c.sent_at_us)
 )
-_FIND = sa.select(attempts).where(_this_attempt)
 
 
 def open_budget(tx: Connection, dataset: str, account: str, folder: str, cap_nano_usd: int | None) -> Balance:
     """Enter the dataset, with its cap, or give the one that stands there a new cap (None: leave it).
 
-    What it has spent is never reset.
+    What it has spent is never reset, and stays with the account that paid for it.
     """
+    before = tx.execute(sa.select(datasets.c.account).where(datasets.c.dataset == dataset).with_for_update()).scalar()
+    if before is not None and before != account:
+        windows.leave_with(tx, dataset, before)
     values: dict[str, object] = {"account": account, "folder": folder}
     if cap_nano_usd is not None:
         values["cap_nano_usd"] = cap_nano_usd
-    if tx.execute(sa.update(datasets).where(datasets.c.dataset == dataset).values(**values)).rowcount == 0:
-        tx.execute(sa.insert(datasets).values({"cap_nano_usd": 0, **values, "dataset": dataset}))
+    entry = insert_into(tx, datasets).values({"cap_nano_usd": 0, **values, "dataset": dataset})
+    tx.execute(entry.on_conflict_do_update(index_elements=["dataset"], set_=values))
     found = balance(tx, dataset)
     assert found is not None
     return found
@@ -93,17 +94,24 @@ def balance(tx: Connection, dataset: str) -> Balance | None:
 
 
 def reserve(tx: Connection, attempt: AttemptId, run: str, model: str, bound: Money, now_us: int) -> Reserved | Denied:
-    """Take the bound out of the budget and mark the attempt as sent, in one transaction; or Denied, nothing changed."""
+    """Take the bound out of every budget that applies and mark the attempt as sent, in one transaction; or Denied by
+    the first that has no room, and nothing changed."""
     guard = {
         "b_dataset": attempt.dataset,
+        "b_run": run,
         "d_reserved_nano_usd": bound.nano_usd,
         "d_reserved_centineurons": bound.centineurons,
     }
-    if tx.execute(_GUARD, guard).rowcount != 1:
+    account = tx.execute(_GUARD, guard).scalar()
+    if account is None:
         found = balance(tx, attempt.dataset)
         if found is None:
             raise _no_budget(attempt.dataset)
         return Denied(found)
+    denied = windows.reserve(tx, account, now_us, bound)
+    if denied is not None:
+        tx.execute(move_dataset, deltas_of(reserved=ZERO - bound) | {"b_dataset": attempt.dataset, "b_run": run})
+        return denied
     tx.execute(
         _INSERT,
         {
@@ -127,20 +135,25 @@ def resolve(tx: Connection, attempt: AttemptId, resolution: Resolution, now_us: 
     _resolve_from(tx, State.SENT, attempt, resolution, now_us)
 
 
-def adopt(tx: Connection, attempt: AttemptId, actual: Money, run: str, now_us: int) -> bool:
+def adopt(
+    tx: Connection, attempt: AttemptId, actual: Money, run: str, now_us: int, made_at_us: int | None = None
+) -> bool:
     """Book a picture that the dataset holds, whatever the ledger thought of its attempt: evidence beats a guess.
 
-    True when something was booked, False when it already stood there as posted. An attempt that this ledger has never
-    seen (it is new, or older than the dataset) is entered; the model stands in the part.
+    True when something was booked, False when the picture stood there as made. An attempt that this ledger has never
+    seen (it is new, or older than the dataset) is entered, in the day and month in which it was made (`made_at_us`,
+    by default now); the model stands in the part.
     """
-    known = tx.execute(_FIND, _names(attempt)).first()
-    if known is not None and known.state == State.POSTED:
+    known = tx.execute(find_attempt, names_of(attempt)).first()
+    if known is not None and known.state == State.POSTED and known.end == End.MADE:
         return False
     if balance(tx, attempt.dataset) is None:
         raise _no_budget(attempt.dataset)
     if known is not None:
+        settled = known.state == State.POSTED  # as billed; and here is its picture after all
+        freed = Money(known.actual_nano_usd, known.actual_centineurons) if settled else ZERO
         resolution = Resolution(State.POSTED, End.MADE, actual=actual)
-        _resolve_from(tx, State(known.state), attempt, resolution, now_us)
+        _resolve_from(tx, State(known.state), attempt, resolution, now_us, freed)
         return True
     entry = {"dataset": attempt.dataset, "key": attempt.key, "number": attempt.number, "run": run, "model": "adopted"}
     amounts = {
@@ -148,9 +161,12 @@ def adopt(tx: Connection, attempt: AttemptId, actual: Money, run: str, now_us: i
         for which in ("bound", "actual")
         for unit in ("nano_usd", "centineurons")
     }
-    times = {"sent_at_us": now_us, "resolved_at_us": now_us}
+    sent_at_us = now_us if made_at_us is None else made_at_us
+    times = {"sent_at_us": sent_at_us, "resolved_at_us": now_us}
+    account = tx.execute(_ACCOUNT, {"b_dataset": attempt.dataset, "b_run": run}).scalar_one()
+    windows.enter(tx, account, sent_at_us)
     tx.execute(_INSERT, {**entry, **amounts, **times, "state": State.POSTED, "end": End.MADE})
-    _move(tx, attempt.dataset, spent=actual)
+    move(tx, attempt.dataset, run, sent_at_us, spent=actual)
     return True
 
 
@@ -176,35 +192,7 @@ def part_is_booked(tx: Connection, dataset: str, sha256: str) -> bool:
 
 def mark_part_booked(tx: Connection, dataset: str, sha256: str) -> None:
     """Note that each picture of the part stands in the ledger. Idempotent."""
-    if not part_is_booked(tx, dataset, sha256):
-        tx.execute(sa.insert(booked_parts).values(dataset=dataset, sha256=sha256))
-
-
-def histories(tx: Connection, dataset: str, keys: Sequence[str]) -> dict[str, History]:
-    """How each of the keys has fared; keys that were never sent are left out."""
-    found: dict[str, History] = {}
-    for start in range(0, len(keys), KEYS_PER_QUERY):
-        rows = tx.execute(
-            sa.select(attempts)
-            .where(attempts.c.dataset == dataset, attempts.c.key.in_(keys[start : start + KEYS_PER_QUERY]))
-            .order_by(attempts.c.key, attempts.c.number)
-        )
-        for row in rows:
-            found[row.key] = _fold(found.get(row.key), row)
-    return found
-
-
-def has_attempts(tx: Connection, dataset: str) -> bool:
-    """Whether anything was ever sent for the dataset."""
-    return tx.execute(sa.select(attempts.c.key).where(attempts.c.dataset == dataset).limit(1)).first() is not None
-
-
-def made_keys(tx: Connection, dataset: str) -> Iterable[tuple[str, int, Money]]:
-    """Key, number and charge of each posted attempt, as a stream ordered by key."""
-    where = (attempts.c.dataset == dataset) & (attempts.c.state == State.POSTED)
-    columns = (attempts.c.key, attempts.c.number, attempts.c.actual_nano_usd, attempts.c.actual_centineurons)
-    for row in tx.execute(sa.select(*columns).where(where).order_by(attempts.c.key)):
-        yield row.key, row.number, Money(row.actual_nano_usd, row.actual_centineurons)
+    tx.execute(insert_into(tx, booked_parts).values(dataset=dataset, sha256=sha256).on_conflict_do_nothing())
 
 
 def open_attempts(tx: Connection, dataset: str) -> list[OpenAttempt]:
@@ -248,16 +236,15 @@ def _no_budget(dataset: str) -> LedgerError:
     return LedgerError(f"dataset {dataset} is not in the ledger; open its budget first")
 
 
-def _names(attempt: AttemptId) -> dict[str, object]:
-    return {"b_dataset": attempt.dataset, "b_key": attempt.key, "b_number": attempt.number}
-
-
-def _resolve_from(tx: Connection, before: State, attempt: AttemptId, resolution: Resolution, now_us: int) -> None:
-    """Leave the state `before`, by one conditional UPDATE: of two who would resolve an attempt, one finds it gone."""
+def _resolve_from(
+    tx: Connection, before: State, attempt: AttemptId, resolution: Resolution, now_us: int, freed: Money = ZERO
+) -> None:
+    """Leave the state `before`, by one conditional UPDATE: of two who would resolve an attempt, one finds it gone.
+    `freed`: the charge that was booked for it so far."""
     posted = resolution.state == State.POSTED
     changed = tx.execute(
         _RESOLVE,
-        _names(attempt)
+        names_of(attempt)
         | {
             "b_from": before,
             "v_state": resolution.state,
@@ -273,42 +260,19 @@ def _resolve_from(tx: Connection, before: State, attempt: AttemptId, resolution:
     if changed is None:
         raise _not_resolved(tx, attempt, resolution)
     bound = Money(changed.bound_nano_usd, changed.bound_centineurons)
-    _move(
+    move(
         tx,
         attempt.dataset,
+        changed.run,
+        changed.sent_at_us,
         reserved=ZERO - bound if before == State.SENT else ZERO,
-        spent=resolution.actual if posted else ZERO,
+        spent=(resolution.actual if posted else ZERO) - freed,
         unknown=(bound if resolution.state == State.UNKNOWN else ZERO) - (bound if before == State.UNKNOWN else ZERO),
     )
 
 
 def _not_resolved(tx: Connection, attempt: AttemptId, resolution: Resolution) -> LedgerError:
-    row = tx.execute(_FIND, _names(attempt)).first()
+    row = tx.execute(find_attempt, names_of(attempt)).first()
     if row is None:
         return LedgerError(f"{attempt} is not in the ledger, so it cannot become {resolution.state}")
     return AlreadyResolved(f"{attempt} became {row.state} ({row.end}) before, so it cannot become {resolution.state}")
-
-
-def _move(tx: Connection, dataset: str, reserved: Money = ZERO, spent: Money = ZERO, unknown: Money = ZERO) -> None:
-    amounts = {"reserved": reserved, "spent": spent, "unknown": unknown}
-    deltas = {f"d_{name}_nano_usd": amount.nano_usd for name, amount in amounts.items()}
-    deltas |= {f"d_{name}_centineurons": amount.centineurons for name, amount in amounts.items()}
-    tx.execute(_MOVE, {"b_dataset": dataset, **deltas})
-
-
-def _fold(so_far: History | None, row: Any) -> History:
-    known = so_far or History()
-    unknown = Money(row.bound_nano_usd, row.bound_centineurons) if row.state == State.UNKNOWN else ZERO
-    sent = row.state == State.SENT
-    end = End.LOST if sent else End(row.end)
-    is_no_end = end in (End.THROTTLED, End.NOT_SENT)
-    return History(
-        attempts=row.number,
-        made=known.made or row.state == State.POSTED,
-        end=known.end if is_no_end else end,
-        failed=known.failed + (end == End.FAILED),
-        lost=known.lost + (end == End.LOST),
-        unknown=known.unknown + unknown,
-        code=known.code if is_no_end else row.code,
-        message=known.message if is_no_end else row.message,
-    )

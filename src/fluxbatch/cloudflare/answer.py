@@ -6,21 +6,26 @@ edge is HTML (CLOUDFLARE.md section 2). The first bytes decide.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal, NoReturn
 
-PICTURE_BYTES_MAX = 32 * 1024 * 1024
-"""A picture of 2048x2048 pixels is at most 16 MiB uncompressed; what is beyond twice that is no picture of ours."""
+PICTURE_BYTES_MAX = 12 * 1024 * 1024
+"""So much has a picture of 2048x2048 pixels that is not compressed at all; real ones have a twentieth (seen)."""
 ERROR_BYTES_MAX = 1024 * 1024
 """An error answer is some hundred bytes; a bigger one is not parsed (on the event loop), its status is enough."""
 
 _MESSAGE_SCANNED = 2000
+_LONG_TEXT = re.compile(rb'"((?:data:[a-z0-9.+/;=-]{0,80},)?[A-Za-z0-9+/=\\]{4096,})"', re.IGNORECASE)
+_ESCAPED = ((rb"\/", b"/"), (rb"\u002F", b"/"), (rb"\u002f", b"/"), (rb"\u002B", b"+"), (rb"\u002b", b"+"),
+            (rb"\u003D", b"="), (rb"\u003d", b"="))  # fmt: skip
+"""How the characters of base64 that are no letters and digits may stand in JSON: .NET and PHP write them so."""
+_PUT_ASIDE = "fluxbatch put a long text aside: "
 _TITLE = re.compile(r"<title[^>]{0,100}>([^<]{1,300})", re.IGNORECASE)
-_HEADING = re.compile(r"data:[a-z0-9.+/-]{0,80};base64,", re.IGNORECASE)
+_HEADING = re.compile(rb"data:[a-z0-9.+/-]{0,80};base64,", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,19 +62,22 @@ def read_picture(body: bytes) -> Picture | Words:
     """The picture in a successful answer: `result.image` in base64, or the body itself."""
     if picture_type(body) is not None:
         return _picture(body)
+    body, long_texts = _put_aside(body)
+    if len(body) > ERROR_BYTES_MAX:
+        return _said(f"the answer has {len(body)} bytes beside its picture: it is {_looks_like(body)}")
     try:
         answer = _parse(body)
     except (ValueError, RecursionError) as failure:
         return _said(f"the answer is no JSON and no picture ({_reason(failure)}): it is {_looks_like(body)}")
     if not isinstance(answer, dict):
         return _said(f"the answer is not a JSON object: it is {_looks_like(body)}")
-    if not answer.get("success", True):
+    if not _succeeded(answer.get("success", True)):
         return _words(answer) or _said("the answer says that it failed, and not why")
     result = answer.get("result")
     image = result.get("image") if isinstance(result, dict) else None
     if not isinstance(image, str) or not image:
         return _said("the answer says success and has no picture (result.image)")
-    return _decoded(image)
+    return _decoded(long_texts.get(image, image))
 
 
 def read_words(body: bytes, ranks: Iterable[frozenset[str]] = ()) -> Words:
@@ -86,6 +94,8 @@ def read_words(body: bytes, ranks: Iterable[frozenset[str]] = ()) -> Words:
 
 def read_list(body: bytes) -> list[object] | None:
     """The `result` of an answer that lists something, or None when it is no such answer."""
+    if len(body) > ERROR_BYTES_MAX:
+        return None
     try:
         answer = _parse(body)
     except (ValueError, RecursionError):
@@ -94,13 +104,38 @@ def read_list(body: bytes) -> list[object] | None:
     return result if isinstance(result, list) else None
 
 
-def _decoded(image: str) -> Picture | Words:
+def _succeeded(success: object) -> bool:
+    return success.lower() == "true" if isinstance(success, str) else bool(success)
+
+
+def _put_aside(body: bytes) -> tuple[bytes, dict[str, bytes]]:
+    """The body with each long base64 text replaced by a name, and the texts by their names.
+
+    What is left is small, so that no body, however it is built, makes more of itself when it is parsed: a single emoji
+    would make text of 16 MiB four times as wide, and a million empty lists take 60 bytes each.
+    """
+    texts: dict[str, bytes] = {}
+
+    def name(found: re.Match[bytes]) -> bytes:
+        key = f"{_PUT_ASIDE}{len(texts)}"
+        texts[key] = found[1]
+        return f'"{key}"'.encode()
+
+    return _LONG_TEXT.sub(name, body), texts
+
+
+def _decoded(image: str | bytes) -> Picture | Words:
+    if isinstance(image, str):
+        image = image.encode("utf-8", "replace")
+    elif b"\\" in image:  # a text that was put aside was not read as JSON
+        for escape, character in _ESCAPED:
+            image = image.replace(escape, character)
     if heading := _HEADING.match(image):
         image = image[heading.end() :]
     if len(image) > PICTURE_BYTES_MAX // 3 * 4 + 4:
         return _said(f"the picture is larger than {PICTURE_BYTES_MAX} bytes")
     try:
-        return _picture(base64.b64decode(image, validate=True))
+        return _picture(binascii.a2b_base64(image, strict_mode=True))
     except ValueError as failure:
         return _said(f"the picture is not base64 ({_reason(failure)})")
 

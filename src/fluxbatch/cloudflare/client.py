@@ -23,7 +23,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import SimpleNamespace, TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -37,7 +37,8 @@ from fluxbatch.cloudflare.wire import multipart
 from fluxbatch.errors import UsageError
 from fluxbatch.models.catalogue import Model
 
-BODY_BYTES_MAX: Final = 64 * 1024 * 1024
+BODY_BYTES_MAX: Final = 18 * 1024 * 1024
+"""The largest picture (answer.PICTURE_BYTES_MAX) in base64, and what stands beside it."""
 PIECE_BYTES: Final = 256 * 1024
 CONNECT_S: Final = 15.0
 DEADLINE_S: Final = 300.0
@@ -97,7 +98,8 @@ class Client:
         deadline_s: float = DEADLINE_S,
         extra_headers: Mapping[str, str] | None = None,
     ) -> None:
-        self._root = f"{credentials.base_url.rstrip('/')}/accounts/{credentials.account_id}/ai"
+        self._base = credentials.base_url.rstrip("/")
+        self._root = f"{self._base}/accounts/{credentials.account_id}/ai"
         self._connections = connections
         self._deadline_s = deadline_s
         self._headers = {
@@ -118,6 +120,7 @@ class Client:
             timeout=httpx.Timeout(None, connect=CONNECT_S, pool=CONNECT_S),
             follow_redirects=False,
             trust_env=False,
+            event_hooks={"response": [_stay_here]},
         )
         return self
 
@@ -148,6 +151,12 @@ class Client:
             return parsedate_to_datetime(reply.headers["date"]) if isinstance(reply, Reply) else None
         except (KeyError, ValueError):
             return None
+
+    async def analyse(self, query: bytes) -> Reply | Broken:
+        """One query (JSON) to the account's GraphQL analytics: free, and counted apart from inference."""
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(query))}
+        request = self._opened.build_request("POST", f"{self._base}/graphql", content=_pieces(query), headers=headers)
+        return await self._exchange(request, min(PREFLIGHT_S, self._deadline_s))
 
     async def _search(self, model: Model) -> Reply | Broken:
         request = self._opened.build_request("GET", f"{self._root}/models/search", params={"search": model.name})
@@ -182,6 +191,11 @@ class Client:
         return Reply(response.status_code, headers, body or b"", time.monotonic() - started, oversized=body is None)
 
 
+async def _stay_here(response: httpx.Response) -> None:
+    # httpx works out where a redirect leads even when it shall not follow, and raises where that is no address.
+    response.headers.pop("location", None)
+
+
 async def _pieces(body: bytes) -> AsyncIterator[bytes]:
     """The body once, in pieces: aiohttp warns of bytes above 1 MiB, and what runs out cannot be sent again."""
     for start in range(0, len(body), PIECE_BYTES):
@@ -211,11 +225,25 @@ def _session(tls: ssl.SSLContext, connections: int) -> aiohttp.ClientSession:
     trace.on_connection_create_end.append(_connection_stands)
     trace.on_connection_reuseconn.append(_connection_stands)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=KEEPALIVE_S, ssl=tls),
+        connector=_Connector(limit=connections, keepalive_timeout=KEEPALIVE_S, ssl=tls),
         cookie_jar=aiohttp.DummyCookieJar(),
         trace_configs=[trace],
         trust_env=False,
     )
+
+
+class _Connector(aiohttp.TCPConnector):
+    """aiohttp's pool, without the connections on which something came unasked while they were idle.
+
+    aiohttp would take those bytes for the answer to the next request: a picture in the place of another.
+    """
+
+    async def _get(self, key: Any, traces: list[Any]) -> Any:
+        while (kept := await super()._get(key, traces)) is not None:
+            if kept.protocol is not None and not kept.protocol.should_close:
+                return kept
+            kept.close()
+        return None
 
 
 async def _connection_stands(session: aiohttp.ClientSession, context: SimpleNamespace, params: object) -> None:

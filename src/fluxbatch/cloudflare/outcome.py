@@ -23,10 +23,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import ClassVar, Literal, TypeAlias
 
+from fluxbatch.cloudflare import remedies
 from fluxbatch.cloudflare.answer import Picture, Words, read_list, read_picture, read_words
+from fluxbatch.cloudflare.headers import encoding_of, names_a_charge, request_id_of
 from fluxbatch.cloudflare.redact import plain, redact
 from fluxbatch.cloudflare.when import next_reset, retry_after_s
-from fluxbatch.cloudflare.wording import meaning_of
+from fluxbatch.cloudflare.wording import meaning_of, without
 from fluxbatch.models.catalogue import Model
 from fluxbatch.models.money import Money, charge_of_header
 
@@ -142,6 +144,7 @@ class _Error:
     code: str | None
     message: str
     ours: bool
+    charged: bool
     request_id: str | None
     retry_after_s: float | None
     now: datetime
@@ -154,14 +157,18 @@ class _Error:
 _Rule: TypeAlias = Callable[[_Error], Outcome]
 
 
-def read_outcome(reply: Reply | Broken, now: datetime) -> Outcome:
-    """What a reply means. `now` (aware) dates the reset of the free allocation and a Retry-After. Never raises."""
+def read_outcome(reply: Reply | Broken, now: datetime, prompt: str = "") -> Outcome:
+    """What a reply means. `now` (aware) dates the reset of the free allocation and a Retry-After. Never raises.
+
+    Where an error quotes the `prompt`, the quotation is left out: its words would decide about money, and the message
+    goes to logs and into the ledger, where prompts do not belong.
+    """
     if isinstance(reply, Broken):
         message = _shown(reply.message)
         return NotSent(message=message) if reply.kind == "not_sent" else Lost(message=message)
     if 200 <= reply.status < 300:
-        return _read_success(reply)
-    return _read_error(_error_of(reply, now))
+        return _read_success(reply, prompt)
+    return _read_error(_error_of(reply, now, prompt))
 
 
 def read_preflight(reply: Reply | Broken, model: Model, now: datetime) -> Outcome | None:
@@ -172,7 +179,7 @@ def read_preflight(reply: Reply | Broken, model: Model, now: datetime) -> Outcom
     """
     if isinstance(reply, Broken) or not 200 <= reply.status < 300:
         return read_outcome(reply, now)
-    request_id = _request_id(reply.headers)
+    request_id = request_id_of(reply.headers)
     listed = read_list(b"" if reply.oversized else reply.body)
     if listed is None:
         message = "the model search gave no list of models"
@@ -181,39 +188,47 @@ def read_preflight(reply: Reply | Broken, model: Model, now: datetime) -> Outcom
     if listed and (model.id in names or not any(isinstance(name, str) for name in names)):
         return None
     return Fatal(
-        "model", _MODEL, code=f"http {reply.status}", message=f"{model.id} is not on the list", request_id=request_id
+        "model",
+        remedies.MODEL,
+        code=f"http {reply.status}",
+        message=f"{model.id} is not on the list",
+        request_id=request_id,
     )
 
 
-def _read_success(reply: Reply) -> Delivered | Failed:
-    request_id = _request_id(reply.headers)
+def _read_success(reply: Reply, prompt: str) -> Delivered | Failed:
+    request_id = request_id_of(reply.headers)
     if reply.oversized:
         found: Picture | Words = Words(None, "the answer is larger than anything that was asked for", ours=False)
-    elif encoding := _encoding(reply.headers):
+    elif encoding := encoding_of(reply.headers):
         found = Words(None, f"the answer is encoded as {encoding}, which was not asked for", ours=False)
     else:
         found = read_picture(reply.body)
     if isinstance(found, Words):
-        return Failed(code=found.code or f"http {reply.status}", message=_shown(found.message), request_id=request_id)
+        return Failed(
+            code=found.code or f"http {reply.status}", message=_said(found.message, prompt), request_id=request_id
+        )
     return Delivered(found.content, charge_of_header(reply.headers.get("cf-ai-neurons", "")), request_id=request_id)
 
 
-def _error_of(reply: Reply, now: datetime) -> _Error:
-    words = read_words(b"" if reply.oversized or _encoding(reply.headers) else reply.body, _RANKS)
+def _error_of(reply: Reply, now: datetime, prompt: str) -> _Error:
+    words = read_words(b"" if reply.oversized or encoding_of(reply.headers) else reply.body, _RANKS)
     return _Error(
         reply.status,
         words.code,
-        _shown(words.message),
+        _said(words.message, prompt),
         words.ours,
-        _request_id(reply.headers),
+        names_a_charge(reply.headers),
+        request_id_of(reply.headers),
         retry_after_s(reply.headers.get("retry-after"), now),
         now,
     )
 
 
 def _read_error(error: _Error) -> Outcome:
-    # First what no code may talk away: these statuses may have been billed, whatever the body says.
-    if error.status >= 500 or error.status == 408 or error.status < 400:
+    # First what no code may talk away: these statuses may have been billed, whatever the body says, and so may an
+    # error that names a charge (none was ever seen to).
+    if error.status >= 500 or error.status == 408 or error.status < 400 or error.charged:
         return _failed(error)
     if error.status == 429 and _ALLOCATION.search(error.message):
         return _allocation(error)
@@ -266,7 +281,7 @@ def _forbidden(error: _Error) -> Outcome:
     # In Cloudflare's JSON it is about the token. Anything else is the edge speaking (a block of the address, a firewall
     # that dislikes one prompt): it came before the model, so it is not billed; it is neither the row's fault for sure
     # nor the account's, so it is tried again with a pause, and the retry rule and the breaker bound it.
-    return _fatal("token", _CHECK_ACCESS)(error) if error.ours else _throttled("room")(error)
+    return _fatal("token", remedies.CHECK_ACCESS)(error) if error.ours else _throttled("room")(error)
 
 
 def _by_message(error: _Error) -> Outcome:
@@ -284,17 +299,6 @@ def _by_message(error: _Error) -> Outcome:
     return Refused(billed, code=error.name, message=error.message, request_id=error.request_id)
 
 
-_CHECK_ACCESS = (
-    "check CLOUDFLARE_API_TOKEN: it has to be valid for this account and have the permission Workers AI: Read "
-    "(and Edit, where it is asked for)"
-)
-_ACCOUNT = "check CLOUDFLARE_ACCOUNT_ID (32 hexadecimal digits, in the dashboard's address) and CLOUDFLARE_BASE_URL"
-_MODEL = "check the model's name, or choose another model"
-_NOT_ALLOWED = "the account may not use this model: accept its terms in the dashboard, or choose another model"
-_METHOD = "Cloudflare no longer takes this kind of request: update fluxbatch, and check CLOUDFLARE_BASE_URL"
-_BALANCE = "the account has no balance: check its billing page in the Cloudflare dashboard"
-_BLOCKED = "Cloudflare does not serve this account: see its dashboard, or ask Cloudflare's support"
-
 _TIMEOUTS = frozenset({"3046", "3007", "3008"})
 
 _TABLE: tuple[tuple[str, _Rule], ...] = (
@@ -306,22 +310,22 @@ _TABLE: tuple[tuple[str, _Rule], ...] = (
     ("3030", _by_message),
     ("8007", _refused_prompt),
     ("5006 5004 3003 3006", _invalid),
-    ("7000 5007 3042", _fatal("model", _MODEL)),
-    ("7003", _fatal("account", _ACCOUNT)),
+    ("7000 5007 3042", _fatal("model", remedies.MODEL)),
+    ("7003", _fatal("account", remedies.ACCOUNT)),
     # 400 / 6003 "Invalid request headers" is what the API says to a token of the wrong form (seen in public issues).
-    ("10000 6003", _fatal("token", _CHECK_ACCESS)),
-    ("5018 3041 5016 5035", _fatal("model", _NOT_ALLOWED)),
-    ("3023", _fatal("account", _BLOCKED)),
-    ("7001 5019 5005", _fatal("method", _METHOD)),
+    ("10000 6003", _fatal("token", remedies.CHECK_ACCESS)),
+    ("5018 3041 5016 5035", _fatal("model", remedies.NOT_ALLOWED)),
+    ("3023", _fatal("account", remedies.BLOCKED)),
+    ("7001 5019 5005", _fatal("method", remedies.METHOD)),
 )
 _BY_CODE: Mapping[str, _Rule] = {code: rule for codes, rule in _TABLE for code in codes.split()}
 
 _BY_STATUS: Mapping[int, _Rule] = {
-    401: _fatal("token", _CHECK_ACCESS),
-    402: _fatal("balance", _BALANCE),
+    401: _fatal("token", remedies.CHECK_ACCESS),
+    402: _fatal("balance", remedies.BALANCE),
     403: _forbidden,
-    404: _fatal("account", _ACCOUNT),
-    405: _fatal("method", _METHOD),
+    404: _fatal("account", remedies.ACCOUNT),
+    405: _fatal("method", remedies.METHOD),
     413: _invalid,
     424: _throttled("room"),
     429: _throttled("room"),
@@ -333,15 +337,8 @@ _RANKS = (frozenset({"3030", *(code for code, rule in _BY_CODE.items() if rule i
 _ALLOCATION = re.compile(r"daily free allocation", re.IGNORECASE)
 
 
-def _request_id(headers: Mapping[str, str]) -> str | None:
-    text = headers.get("cf-ai-req-id") or headers.get("cf-ray") or ""
-    return plain(redact(text[:200].strip()), 100) or None
-
-
-def _encoding(headers: Mapping[str, str]) -> str:
-    """How the body is encoded, or nothing; identity was asked for, and nothing else is decoded."""
-    encoding = headers.get("content-encoding", "").strip().lower()
-    return "" if encoding == "identity" else encoding
+def _said(message: str, prompt: str) -> str:
+    return _shown(without(prompt, message))
 
 
 def _shown(message: str) -> str:

@@ -9,6 +9,10 @@ from __future__ import annotations
 import re
 from typing import Literal, TypeAlias
 
+QUOTED_MIN = 8
+QUOTED_HEAD = 40
+PROMPT = "[prompt]"
+
 Meaning: TypeAlias = Literal["internal", "prompt refused", "output refused", "parameter", "unknown"]
 
 _INTERNAL = re.compile(r"internal(?: server)? error|unexpected error|timed? ?out", re.IGNORECASE)
@@ -37,3 +41,25 @@ def meaning_of(message: str) -> Meaning:
     if _FLAGGED.search(message):
         return "prompt refused" if _OF_THE_PROMPT.search(message) and not output else "output refused"
     return "parameter" if _PARAMETER.search(message) and not output else "unknown"
+
+
+def without(prompt: str, message: str) -> str:
+    """The message with every quotation of the prompt replaced by a word: whole, or from its beginning on.
+
+    A prompt of a few characters stays: it would be found in any sentence, and gives nothing away.
+    """
+    head = prompt[:QUOTED_HEAD]
+    if len(head) < QUOTED_MIN:
+        return message
+    pieces = message.split(head)
+    return PROMPT.join([pieces[0], *(_after(piece, prompt[len(head) :]) for piece in pieces[1:])])
+
+
+def _after(text: str, rest: str) -> str:
+    """The text without what it shares with the rest of the prompt at its beginning."""
+    shared = 0
+    for ours, theirs in zip(rest, text, strict=False):
+        if ours != theirs:
+            break
+        shared += 1
+    return text[shared:]

@@ -7,7 +7,6 @@ data/train-00000.parquet  the parts; one that is not listed is not part of the d
 
 from __future__ import annotations
 
-import json
 import re
 import threading
 import uuid
@@ -22,15 +21,16 @@ import pyarrow.parquet as pq
 
 from fluxbatch.dataset import files, lock
 from fluxbatch.dataset.card import card
-from fluxbatch.dataset.header import Header, Part, header_line, parse_header, parse_part, part_line
+from fluxbatch.dataset.header import Header, Part, catalogue_text, parse_header, parse_part
 from fluxbatch.dataset.own import kept_schema
-from fluxbatch.dataset.parts import key_rows
+from fluxbatch.dataset.parts import key_rows, sent_rows
 from fluxbatch.dataset.record import RESERVED, part_schema
 from fluxbatch.dataset.spool import Spool
 from fluxbatch.errors import DatasetError
 from fluxbatch.models.money import ZERO, Money
 
 CATALOGUE = "catalogue.jsonl"
+_REMEDY = "bring it back from a copy, or rebuild it with `fluxbatch verify --repair` (or update fluxbatch)"
 _PART = re.compile(r"train-([0-9]{5,})\.parquet")
 
 
@@ -146,6 +146,10 @@ class Dataset:
         """Key, attempt and actual charge of each row: what the ledger has to know of a part."""
         return key_rows(self.path(part))
 
+    def sent(self, part: Part) -> Iterator[tuple[str, int, Money, int]]:
+        """As `keys`, and when each request was sent, in microseconds since 1970: a charge belongs to that day."""
+        return sent_rows(self.path(part))
+
     @property
     def spent(self) -> Money:
         """What the pictures of all listed parts have cost."""
@@ -159,8 +163,7 @@ class Dataset:
         return pa.concat_tables([schema.empty_table(), *tables]).to_pandas()
 
     def _write(self, parts: tuple[Part, ...]) -> None:
-        lines = [header_line(self.header), *map(part_line, parts)]
-        files.put_atomic(self.folder / CATALOGUE, "".join(f"{line}\n" for line in lines).encode())
+        files.put_atomic(self.folder / CATALOGUE, catalogue_text(self.header, parts).encode())
         self.parts = parts
 
 
@@ -189,9 +192,20 @@ def _refuse_occupied(folder: Path) -> None:
         )
 
 
+def was_changed(folder: Path) -> bool:
+    """Whether the catalogue can be read, and is yet not the bytes that were written. DatasetError when it cannot."""
+    text = _text(folder / CATALOGUE)
+    header, parts = _parse(folder / CATALOGUE, text)
+    return text not in (catalogue_text(header, parts), catalogue_text(header, parts, checked=False))
+
+
 def _read(path: Path) -> tuple[Header, tuple[Part, ...]]:
+    return _parse(path, _text(path))
+
+
+def _text(path: Path) -> str:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise DatasetError(
             f"{path.parent} is no dataset: it has no {CATALOGUE}; give the folder of a run's --out"
@@ -199,13 +213,17 @@ def _read(path: Path) -> tuple[Header, tuple[Part, ...]]:
     except OSError as error:
         raise files.storage_error(path, error, "could not be read") from error
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: is not UTF-8 text ({error}); bring it back from a copy") from error
+        raise DatasetError(f"{path}: is not UTF-8 text ({error}); {_REMEDY}") from error
+
+
+def _parse(path: Path, text: str) -> tuple[Header, tuple[Part, ...]]:
+    lines = text.splitlines()
     number = 1
     try:
         header = parse_header(lines[0] if lines else "")
         parts = []
         for number, line in enumerate(lines[1:], start=2):  # noqa: B007 - the error below says the line
             parts.append(parse_part(line))
-    except (json.JSONDecodeError, ValueError) as error:
-        raise DatasetError(f"{path}, line {number}: {error}; bring it back from a copy, or update fluxbatch") from error
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{path}, line {number}: {error}; {_REMEDY}") from error
     return header, tuple(parts)

@@ -13,9 +13,12 @@ import pyarrow.parquet as pq
 from fluxbatch.dataset import files
 from fluxbatch.dataset.own import FAILURE_COLUMNS, fit_row
 from fluxbatch.dataset.record import IMAGE, USD
+from fluxbatch.dataset.rewritten import check_rewritten
 from fluxbatch.manifest.request import ImageRequest, Reference
 from fluxbatch.models.money import Money
 
+FAILURES = "failures.parquet"
+_SETTINGS = {"compression": "zstd", "write_page_checksum": True}
 REFERENCES_MAX = 4
 _ROWS_MAX = 1_000
 _BYTES_MAX = 16 * 1024 * 1024
@@ -34,6 +37,11 @@ _ASKED = (
 )
 _ENDING = (pa.string(), pa.string(), pa.string(), pa.int32(), USD)
 _FAILURE = tuple(map(pa.field, FAILURE_COLUMNS, _ENDING))
+
+
+def check_failures(path: Path) -> None:
+    """Damaged when the file is not as it was written."""
+    check_rewritten(path, _SETTINGS)
 
 
 class FailureWriter:
@@ -115,9 +123,7 @@ class FailureWriter:
         try:
             if self._draft is None:
                 self._draft = files.Draft(self._path)
-                self._writer = pq.ParquetWriter(
-                    self._draft.file, self.schema, compression="zstd", write_page_checksum=True
-                )
+                self._writer = pq.ParquetWriter(self._draft.file, self.schema, **_SETTINGS)
             assert self._writer is not None
             self._writer.write_table(self._table())
         except OSError as error:

@@ -124,8 +124,15 @@ def _sync(descriptor: int) -> None:
 
 
 def make_folders(path: Path) -> None:
-    """Make a folder and its parents, durably. Nothing happens when it is there."""
+    """Make a folder and its parents, durably.
+
+    The last one that is there may have been made by a run that was killed before it could sync the name; what is put
+    into it would be lost with it. So its name is synced as well: always one more sync than folders are made.
+    """
     missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+    found = missing[-1].parent if missing else path
+    if os.access(found.parent, os.R_OK):  # no folder of ours was made where we may not read: it is older than the run
+        sync_folder(found.parent)
     for folder in reversed(missing):
         try:
             folder.mkdir(exist_ok=True)

@@ -1,9 +1,14 @@
-"""The catalogue's lines as values: the dataset's header, and one part. Pure; the file is catalogue.py's."""
+"""The catalogue's lines as values: the dataset's header, and one part. Pure; the file is catalogue.py's.
+
+Each line ends in a check of itself, so that no flipped bit is read as a fact. Lines of older catalogues have none.
+"""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
@@ -11,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 VERSION = 1
+CHECK_DIGITS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +43,14 @@ class Part:
     run_id: str
 
 
+def catalogue_text(header: Header, parts: Iterable[Part], checked: bool = True) -> str:
+    """The whole catalogue; `checked=False` is how it was written before lines had checks."""
+    lines = (header_line(header), *map(part_line, parts))
+    return "".join(f"{line if checked else _unchecked(line)}\n" for line in lines)
+
+
 def header_line(header: Header) -> str:
-    return json.dumps(
+    return _checked(
         {
             "fluxbatch": "dataset",
             "version": VERSION,
@@ -52,7 +64,7 @@ def header_line(header: Header) -> str:
 
 
 def part_line(part: Part) -> str:
-    return json.dumps({"part": asdict(part)})
+    return _checked({"part": asdict(part)})
 
 
 def parse_header(line: str) -> Header:
@@ -66,7 +78,7 @@ def parse_header(line: str) -> Header:
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(found["own_schema"], validate=True)))
         created_at = datetime.fromisoformat(found["created_at"])
         return Header(str(found["id"]), created_at, bool(found["simulated"]), schema)
-    except (KeyError, TypeError, OSError) as error:
+    except (KeyError, TypeError, OSError, pa.ArrowException) as error:
         raise ValueError(f"cannot be read: {type(error).__name__} {error}") from error
 
 
@@ -83,4 +95,15 @@ def _object(line: str) -> dict[str, Any]:
     found = json.loads(line)
     if not isinstance(found, dict):
         raise ValueError("is not a JSON object")  # noqa: TRY004 - the text of a file is wrong, not a type of ours
+    if "check" in found and line != _checked({name: value for name, value in found.items() if name != "check"}):
+        raise ValueError("was changed since it was written: its check does not fit")
     return found
+
+
+def _checked(values: dict[str, Any]) -> str:
+    text = json.dumps(values)
+    return json.dumps(values | {"check": hashlib.sha256(text.encode()).hexdigest()[:CHECK_DIGITS]})
+
+
+def _unchecked(line: str) -> str:
+    return json.dumps({name: value for name, value in json.loads(line).items() if name != "check"})

@@ -26,6 +26,9 @@ _ROWS_PICTURES = 32
 _BUFFER_BYTES = 1024 * 1024
 """Pages are read through a buffer of this size; without one, pyarrow reads a row group's pictures at once."""
 
+UNREADABLE = (OSError, UnicodeError, pa.ArrowException)
+"""What pyarrow raises for a damaged file. Text is decoded when it is looked at, and a dictionary has no checksum."""
+
 
 @dataclass(frozen=True, slots=True)
 class RowFacts:
@@ -41,20 +44,39 @@ class RowFacts:
 def key_rows(path: Path) -> Iterator[tuple[str, int, Money]]:
     """Key, attempt and actual charge of each row. Damaged when the part cannot be read."""
     for batch in _batches(path, _KEY_COLUMNS, _ROWS_KEYS):
-        yield from zip(
-            batch.column("key").to_pylist(), batch.column("attempts").to_pylist(), _charges(batch), strict=True
-        )
+        try:
+            keys, attempts = batch.column("key").to_pylist(), batch.column("attempts").to_pylist()
+        except UNREADABLE as error:
+            raise Damaged(f"{path}: {error}") from error
+        yield from zip(keys, attempts, _charges(batch), strict=True)
+
+
+def sent_rows(path: Path) -> Iterator[tuple[str, int, Money, int]]:
+    """As `key_rows`, and when the request was sent, in microseconds since 1970."""
+    for batch in _batches(path, [*_KEY_COLUMNS, "created_at", "latency_s"], _ROWS_KEYS):
+        made_us = batch.column("created_at").cast(pa.int64()).to_pylist()
+        took_s = batch.column("latency_s").to_pylist()
+        sent_us = (made - round(1e6 * took) for made, took in zip(made_us, took_s, strict=True))
+        names = (batch.column(name).to_pylist() for name in ("key", "attempts"))
+        yield from zip(*names, _charges(batch), sent_us, strict=True)
 
 
 def picture_rows(path: Path) -> Iterator[RowFacts]:
     """Every row, all columns read and its picture hashed, a few rows in memory. Damaged when one cannot be read."""
     for batch in _batches(path, None, _ROWS_PICTURES):
+        yield from _facts(path, batch)
+
+
+def _facts(path: Path, batch: pa.RecordBatch) -> list[RowFacts]:
+    try:
         pictures = batch.column("image").field("bytes")
         hashes = [hashlib.sha256(picture.as_buffer()).hexdigest() for picture in pictures]
         sound = [found == told for found, told in zip(hashes, batch.column("sha256").to_pylist(), strict=True)]
-        columns = (batch.column(name).to_pylist() for name in ("key", "attempts", "run_id"))
-        for key, attempt, run_id, actual, right in zip(*columns, _charges(batch), sound, strict=True):
-            yield RowFacts(key, attempt, actual, run_id, right)
+        columns = [batch.column(name).to_pylist() for name in ("key", "attempts", "run_id")]
+        rows = zip(*columns, _charges(batch), sound, strict=True)
+        return [RowFacts(key, attempt, actual, run_id, right) for key, attempt, run_id, actual, right in rows]
+    except UNREADABLE as error:
+        raise Damaged(f"{path}: {error}") from error
 
 
 def belongs(dataset_id: str) -> bytes:
@@ -64,7 +86,7 @@ def belongs(dataset_id: str) -> bytes:
 
 def check_belongs(path: Path, schema: pa.Schema, dataset_id: str) -> None:
     """Damaged when a part was written for another dataset, or has other columns than this one."""
-    with _opened(path) as part:
+    with opened(path) as part:
         found = part.schema_arrow
     if (found.metadata or {}).get(METADATA_KEY) != belongs(dataset_id):
         raise Damaged(f"{path}: was not written for this dataset ({dataset_id})")
@@ -91,7 +113,7 @@ def _charges(batch: pa.RecordBatch) -> list[Money]:
 
 def _batches(path: Path, columns: Sequence[str] | None, rows: int) -> Iterator[pa.RecordBatch]:
     """The rows of a part, as many as its footer says. A page whose header is damaged would be skipped silently."""
-    with _opened(path) as part:
+    with opened(path) as part:
         left = part.metadata.num_rows
         batches = part.iter_batches(batch_size=rows, columns=columns and list(columns), use_threads=False)
         while (batch := _next(path, batches)) is not None:
@@ -104,14 +126,15 @@ def _batches(path: Path, columns: Sequence[str] | None, rows: int) -> Iterator[p
 def _next(path: Path, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
     try:
         return next(batches, None)
-    except (OSError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         raise Damaged(f"{path}: {error}") from error
 
 
-def _opened(path: Path) -> pq.ParquetFile:
+def opened(path: Path) -> pq.ParquetFile:
+    """A Parquet file of ours, its page checksums verified as it is read. Damaged when it cannot be opened."""
     if not path.exists():
         raise StorageError(f"{path} is missing; bring it back from a copy")
     try:
         return pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False, buffer_size=_BUFFER_BYTES)
-    except (OSError, pa.ArrowException) as error:
+    except UNREADABLE as error:
         raise Damaged(f"{path}: {error}") from error

@@ -1,4 +1,4 @@
-"""The row of a picture: its columns as data, and one delivery as one row. Pure."""
+"""The row of a picture: its columns as data, one delivery as one row, and what a look at the picture adds. Pure."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 
-from fluxbatch.dataset.image import SUFFIXES, Picture
+from fluxbatch.dataset.image import Picture, suffix_of
 from fluxbatch.dataset.own import fit_row
 from fluxbatch.manifest.request import ImageRequest
 from fluxbatch.models.money import Money
@@ -41,85 +41,101 @@ class Delivery:
     run_id: str
 
 
+S = TypeVar("S")
+
+
 @dataclass(frozen=True, slots=True)
-class Column:
+class Column(Generic[S]):
     """A column that the dataset writes: its name, its type and where its value comes from."""
 
     name: str
     type: pa.DataType
-    value: Callable[[Delivery, Picture], Any]
+    value: Callable[[S], Any]
 
 
-def _image(delivery: Delivery, picture: Picture) -> dict[str, object]:
-    suffix = SUFFIXES.get(picture.format or "", ".bin")
+def _image(delivery: Delivery) -> dict[str, object]:
+    suffix = suffix_of(delivery.content)
     return {"bytes": delivery.content, "path": f"{delivery.request.key}{suffix}"}
 
 
-ASKED = (
+ASKED: tuple[Column[Delivery], ...] = (
     Column("image", IMAGE, _image),
-    Column("prompt", pa.string(), lambda d, p: d.request.prompt),
-    Column("model", pa.string(), lambda d, p: d.request.model.id),
-    Column("width", pa.int32(), lambda d, p: d.request.width),
-    Column("height", pa.int32(), lambda d, p: d.request.height),
-    Column("steps", pa.int32(), lambda d, p: d.request.steps),
-    Column("guidance", pa.float64(), lambda d, p: d.request.guidance),
-    Column("seed", pa.int64(), lambda d, p: d.request.seed),
-    Column("sample", pa.int32(), lambda d, p: d.request.sample),
-    Column("references", pa.list_(pa.string()), lambda d, p: [r.sha256 for r in d.request.references]),
-    Column("id", pa.string(), lambda d, p: d.request.id),
-    Column("row", pa.int64(), lambda d, p: d.request.row),
-    Column("key", pa.string(), lambda d, p: d.request.key),
+    Column("prompt", pa.string(), lambda d: d.request.prompt),
+    Column("model", pa.string(), lambda d: d.request.model.id),
+    Column("width", pa.int32(), lambda d: d.request.width),
+    Column("height", pa.int32(), lambda d: d.request.height),
+    Column("steps", pa.int32(), lambda d: d.request.steps),
+    Column("guidance", pa.float64(), lambda d: d.request.guidance),
+    Column("seed", pa.int64(), lambda d: d.request.seed),
+    Column("sample", pa.int32(), lambda d: d.request.sample),
+    Column("references", pa.list_(pa.string()), lambda d: [r.sha256 for r in d.request.references]),
+    Column("id", pa.string(), lambda d: d.request.id),
+    Column("row", pa.int64(), lambda d: d.request.row),
+    Column("key", pa.string(), lambda d: d.request.key),
 )
-MADE = (
-    Column("image_width", pa.int32(), lambda d, p: p.width),
-    Column("image_height", pa.int32(), lambda d, p: p.height),
-    Column("format", pa.string(), lambda d, p: p.format),
-    Column("size_bytes", pa.int64(), lambda d, p: p.size_bytes),
-    Column("sha256", pa.string(), lambda d, p: p.sha256),
-    Column("phash", pa.string(), lambda d, p: p.phash),
-    Column("check", pa.string(), lambda d, p: p.check),
-    Column("neurons_expected", NEURONS, lambda d, p: d.request.quote.expected.neurons),
-    Column("neurons", NEURONS, lambda d, p: d.actual.neurons),
-    Column("usd", USD, lambda d, p: d.actual.usd),
-    Column("attempts", pa.int32(), lambda d, p: d.attempt),  # with the key, the name of the ledger's entry
-    Column("latency_s", pa.float64(), lambda d, p: d.latency_s),
-    Column("request_id", pa.string(), lambda d, p: d.request_id),
-    Column("created_at", pa.timestamp("us", tz="UTC"), lambda d, p: d.created_at),
-    Column("run_id", pa.string(), lambda d, p: d.run_id),
+LOOKED: tuple[Column[Picture], ...] = (
+    Column("image_width", pa.int32(), lambda p: p.width),
+    Column("image_height", pa.int32(), lambda p: p.height),
+    Column("format", pa.string(), lambda p: p.format),
+    Column("size_bytes", pa.int64(), lambda p: p.size_bytes),
+    Column("sha256", pa.string(), lambda p: p.sha256),
+    Column("phash", pa.string(), lambda p: p.phash),
+    Column("check", pa.string(), lambda p: p.check),
+)
+MADE: tuple[Column[Delivery], ...] = (
+    Column("neurons_expected", NEURONS, lambda d: d.request.quote.expected.neurons),
+    Column("neurons", NEURONS, lambda d: d.actual.neurons),
+    Column("usd", USD, lambda d: d.actual.usd),
+    Column("attempts", pa.int32(), lambda d: d.attempt),  # with the key, the name of the ledger's entry
+    Column("latency_s", pa.float64(), lambda d: d.latency_s),
+    Column("request_id", pa.string(), lambda d: d.request_id),
+    Column("created_at", pa.timestamp("us", tz="UTC"), lambda d: d.created_at),
+    Column("run_id", pa.string(), lambda d: d.run_id),
 )
 
-RESERVED: frozenset[str] = frozenset(column.name for column in (*ASKED, *MADE))
+RESERVED = frozenset(c.name for c in ASKED) | frozenset(c.name for c in LOOKED) | frozenset(c.name for c in MADE)
 """All column names that a part has besides the user's own."""
 
 
 @lru_cache(maxsize=8)
 def part_schema(own: pa.Schema) -> pa.Schema:
     """The columns of a part: what was asked, the user's own (`own.kept_schema`), what was made."""
-    fields = [*_fields(ASKED), *own, *_fields(MADE)]
+    fields = [*_fields(ASKED), *own, *_fields(LOOKED), *_fields(MADE)]
     return pa.schema(fields, metadata={b"huggingface": HUGGING_FACE})
 
 
-def _fields(columns: tuple[Column, ...]) -> list[pa.Field]:
+def _fields(columns: tuple[Column[Any], ...]) -> list[pa.Field]:
     return [pa.field(column.name, column.type) for column in columns]
 
 
-def picture_row(delivery: Delivery, picture: Picture, own: pa.Schema) -> pa.RecordBatch:
-    """One delivery as a batch of one row with the schema `part_schema(own)`; `own` is the dataset's."""
+def picture_row(delivery: Delivery, own: pa.Schema) -> pa.RecordBatch:
+    """One delivery as a batch of one row with the schema `part_schema(own)`; `own` is the dataset's.
+
+    What a look at the picture says is null: `looked_at` fills it in.
+    """
     own_row = None if delivery.request.own is None else delivery.request.own.row()
     arrays = [
-        *_values(_ASKED, ASKED, delivery, picture),
+        *_values(_ASKED, ASKED, delivery),
         *fit_row(own_row, own),
-        *_values(_MADE, MADE, delivery, picture),
+        *(pa.nulls(1, column.type) for column in LOOKED),
+        *_values(_MADE, MADE, delivery),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=part_schema(own))
 
 
-_ASKED, _MADE = pa.struct(_fields(ASKED)), pa.struct(_fields(MADE))
+def looked_at(row: pa.RecordBatch, picture: Picture) -> pa.RecordBatch:
+    """The row, with what a look at its picture said."""
+    seen = dict(zip((column.name for column in LOOKED), _values(_LOOKED, LOOKED, picture), strict=True))
+    arrays = [seen.get(name, array) for name, array in zip(row.schema.names, row.columns, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=row.schema)
 
 
-def _values(row: pa.StructType, columns: tuple[Column, ...], delivery: Delivery, picture: Picture) -> list[pa.Array]:
+_ASKED, _LOOKED, _MADE = (pa.struct(_fields(columns)) for columns in (ASKED, LOOKED, MADE))
+
+
+def _values(row: pa.StructType, columns: tuple[Column[S], ...], source: S) -> list[pa.Array]:
     """One value a column. As one struct, which takes pyarrow a third of the time of an array each."""
-    values = {column.name: column.value(delivery, picture) for column in columns}
+    values = {column.name: column.value(source) for column in columns}
     return list(pa.array([values], row).flatten())
 
 

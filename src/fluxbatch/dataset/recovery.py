@@ -1,5 +1,6 @@
 """What a run that died has left, put in order: the ordinary start of every run. Idempotent.
 
+a name that was not synced yet       synced, before anything is built on it: a power cut may follow the kill
 a temp file                          removed: its writer is dead, the lock says so
 a part in place, not listed          verified, then listed; set aside when it is damaged or a copy
 a spool file that stands in a part   removed
@@ -17,6 +18,8 @@ from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.parts import check_belongs, file_sha256, picture_rows
 from fluxbatch.dataset.quarantine import Damaged, SetAside, set_aside
+from fluxbatch.dataset.rewritten import check_rewritten
+from fluxbatch.dataset.shards import part_settings, sealed_schema
 from fluxbatch.dataset.spool import Spool, Spooled
 from fluxbatch.models.money import ZERO
 
@@ -38,6 +41,8 @@ def recover(dataset: Dataset, spool: Spool) -> Recovered:
     for folder in (dataset.folder, dataset.data_folder, dataset.quarantine, spool.folder):
         for leftover in files.leftovers(folder):
             files.remove(leftover)
+    for folder in (dataset.folder, dataset.data_folder, spool.folder):
+        files.sync_folder(folder)
     listed, quarantined = _list_parts(dataset)
     before = len(spool.quarantined)
     entries = list(spool.entries())
@@ -63,6 +68,7 @@ def _list_parts(dataset: Dataset) -> tuple[list[Part], list[SetAside]]:
 def _examine(dataset: Dataset, path: Path) -> Part:
     """The catalogue line of a part that has none. Damaged when it is not whole, not ours, or a copy of a listed one."""
     check_belongs(path, dataset.schema, dataset.id)
+    check_rewritten(path, part_settings(sealed_schema(dataset)))
     names: set[Name] = set()
     actual, run_id, rows = ZERO, "", 0
     for row in picture_rows(path):

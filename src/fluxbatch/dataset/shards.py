@@ -20,8 +20,10 @@ import pyarrow.parquet as pq
 from fluxbatch.dataset import files
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.header import Part
+from fluxbatch.dataset.image import Picture, inspect
 from fluxbatch.dataset.parts import METADATA_KEY, belongs
 from fluxbatch.dataset.quarantine import Damaged
+from fluxbatch.dataset.record import looked_at
 from fluxbatch.dataset.spool import Spool, Spooled
 from fluxbatch.models.money import ZERO, Money
 
@@ -109,6 +111,11 @@ class _Written:
         return Part(file, len(self.entries), self.size_bytes, self.digest.hexdigest(), *money, sealed_at, run_id)
 
 
+def sealed_schema(dataset: Dataset) -> pa.Schema:
+    """The columns of a part, with what says whose it is."""
+    return dataset.schema.with_metadata({**dataset.schema.metadata, METADATA_KEY: belongs(dataset.id)})
+
+
 class _Empty(Exception):
     """All entries of a part were damaged: there is nothing to keep."""
 
@@ -116,11 +123,11 @@ class _Empty(Exception):
 def _write(dataset: Dataset, spool: Spool, path: Path, entries: Sequence[Spooled]) -> _Written | None:
     """The part in place, or None when no entry was sound."""
     written = _Written(path)
-    schema = dataset.schema.with_metadata({**dataset.schema.metadata, METADATA_KEY: belongs(dataset.id)})
+    schema = sealed_schema(dataset)
 
     def content(file: BinaryIO) -> None:
         written.file = file
-        with pq.ParquetWriter(pa.PythonFile(written, mode="w"), schema, **_settings(schema)) as writer:
+        with pq.ParquetWriter(pa.PythonFile(written, mode="w"), schema, **part_settings(schema)) as writer:
             for chosen in split(entries, GROUP_BYTES_MAX, GROUP_ROWS_MAX):
                 _write_group(writer, spool, schema, chosen, written)
         if not written.entries:
@@ -154,11 +161,17 @@ def _load(spool: Spool, entry: Spooled, schema: pa.Schema) -> pa.RecordBatch:
     row = spool.load(entry)
     if not row.schema.equals(schema):
         raise Damaged(f"{entry.path}: has other columns than this dataset")
-    return row
+    return looked_at(row, entry.picture or _look(row))
+
+
+def _look(row: pa.RecordBatch) -> Picture:
+    """At a picture that nobody has looked at: its run died, or too many were waiting."""
+    content = row.column("image")[0]["bytes"].as_py()
+    return inspect(content, row.column("width")[0].as_py(), row.column("height")[0].as_py())
 
 
 @lru_cache(maxsize=8)
-def _settings(schema: pa.Schema) -> dict[str, object]:
+def part_settings(schema: pa.Schema) -> dict[str, object]:
     """How a part is written: pictures plain, all else compressed, and checksums on every page.
 
     Compression and dictionaries are set by leaf path; a path that is not named gets pyarrow's default, so all are.

@@ -12,12 +12,13 @@ import hashlib
 import re
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 
 from fluxbatch.dataset import files
+from fluxbatch.dataset.image import Picture
 from fluxbatch.dataset.quarantine import Damaged, SetAside, set_aside
 from fluxbatch.dataset.record import integers
 from fluxbatch.models.money import Money
@@ -31,7 +32,10 @@ _NAME = re.compile(r"([0-9a-f]{64})-([0-9]{4,10})\.row")
 
 @dataclass(frozen=True, slots=True)
 class Spooled:
-    """A picture in the spool, without its bytes. `size_bytes` is the file's; `row` and `sample` are its place."""
+    """A picture in the spool, without its bytes. `size_bytes` is the file's; `row` and `sample` are its place.
+
+    `picture` is what a look at it said, None where nobody has looked: sealing does.
+    """
 
     key: str
     attempt: int
@@ -40,6 +44,7 @@ class Spooled:
     size_bytes: int
     row: int
     sample: int
+    picture: Picture | None = field(default=None, compare=False)
 
 
 class Spool:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dataset.catalogue import CATALOGUE, Dataset, was_changed
+from fluxbatch.dataset.failures import FAILURES, check_failures
 from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.parts import check_belongs, file_sha256, picture_rows
 from fluxbatch.dataset.spool import Spooled, scan
 from fluxbatch.errors import StorageError
 from fluxbatch.models.money import ZERO, Money
 
-_FROM_COPY = "bring the file back from a copy; the pictures in it were paid for"
+_FROM_COPY = (
+    "bring the file back from a copy; without one, `fluxbatch verify --repair` saves what can be read and says what "
+    "the rest would cost anew"
+)
 _TWICE = "it was paid for twice; drop one of the two where you read the dataset"
-_RUN_AGAIN = "run the same command again: its start puts this in order"
+_RUN_AGAIN = "run the same command again, or `fluxbatch verify --repair`: both put this in order"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,32 @@ class Finding:
 def verify_dataset(dataset: Dataset) -> list[Finding]:
     """Each listed part (size, hash, pages, pictures, sums), keys that stand twice, parts not listed, the spool."""
     seen: dict[bytes, str] = {}
-    findings = [finding for part in dataset.parts for finding in _part(dataset, part, seen)]
+    findings = list(_catalogue(dataset))
+    findings += [finding for part in dataset.parts for finding in _part(dataset, part, seen)]
     findings += [
         Finding(str(path.relative_to(dataset.folder)), "is not listed in the catalogue", _RUN_AGAIN)
         for path in dataset.unlisted()
     ]
-    return [*findings, *_spool(dataset)]
+    return [*findings, *_spool(dataset), *_failures(dataset)]
+
+
+def part_findings(dataset: Dataset, part: Part) -> list[Finding]:
+    """What is wrong with one listed part, by itself."""
+    return list(_part(dataset, part, {}))
+
+
+def _catalogue(dataset: Dataset) -> Iterator[Finding]:
+    if was_changed(dataset.folder):
+        yield Finding(CATALOGUE, "is not as it was written", "`fluxbatch verify --repair` writes it anew")
+
+
+def _failures(dataset: Dataset) -> Iterator[Finding]:
+    path = dataset.folder / FAILURES
+    if path.exists():
+        try:
+            check_failures(path)
+        except StorageError as error:  # Damaged is one
+            yield Finding(path.name, str(error), "the next run writes it anew; nothing in it was paid for")
 
 
 def _part(dataset: Dataset, part: Part, seen: dict[bytes, str]) -> Iterator[Finding]:
@@ -79,5 +103,5 @@ def _spool(dataset: Dataset) -> Iterator[Finding]:
             yield Finding(
                 str(path.relative_to(dataset.folder)),
                 reason,
-                "the next run sets it aside, and the picture can be asked for anew",
+                "the next run sets it aside, as `fluxbatch verify --repair` does, which says what it would cost anew",
             )

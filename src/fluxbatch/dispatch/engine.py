@@ -1,7 +1,7 @@
 """The main path: one picture at a time, many at once.
 
     a place in flight -> no hold -> the pace's turn -> reserve (durable) -> send once -> outcome
-      picture            -> spool (durable) -> post
+      picture            -> spool (durable) -> post -> a look at it
       certainly unbilled -> void, and again if the rule says so
       perhaps billed     -> unknown, and again only within policy and quota
 
@@ -33,7 +33,7 @@ from fluxbatch.cloudflare.outcome import (
 )
 from fluxbatch.cloudflare.wire import fields_of
 from fluxbatch.dataset.spool import Spooled
-from fluxbatch.dispatch.keep import Answer, Keeper, resolution_of
+from fluxbatch.dispatch.keep import Answer, Keeper, look, resolution_of
 from fluxbatch.dispatch.lane import Flying, Lane
 from fluxbatch.dispatch.place import Exposure, Place
 from fluxbatch.dispatch.retry import Finish, Quota, RetryPolicy, next_step
@@ -46,6 +46,9 @@ from fluxbatch.models.catalogue import Model
 from fluxbatch.models.money import ZERO, Money
 
 log = logging.getLogger(__name__)
+
+LOOKS_MAX = 64
+"""So many pictures are held in memory to be looked at; sealing looks at the others, from the spool."""
 
 
 class Sender(Protocol):
@@ -109,6 +112,8 @@ class Engine:
     lane: Lane
     keeper: Keeper
     offload: Offload
+    behind: Offload
+    """For what nobody waits for, so that it never stands before a picture that is not safe yet."""
     stop: Stop
     tally: Tally
     quota: Quota
@@ -121,6 +126,7 @@ class Engine:
     _tight: asyncio.Lock = field(default_factory=asyncio.Lock)
     _settled: asyncio.Event = field(default_factory=asyncio.Event)
     _unsettled: int = 0
+    _looks: int = 0
 
     async def send_all(self, due: Iterable[Due], ended: Callable[[Ended], None], all_out: asyncio.Event) -> None:
         """Send each, in order, as places become free; `ended` hears of each, `all_out` is set when none waits to start.
@@ -155,12 +161,24 @@ class Engine:
             if answer is None:
                 return course.ended(None)
             if answer.kept is not None:
-                return course.ended(End.MADE, answer.outcome, answer.kept)
+                kept = await self._looked_at(answer.kept, answer.outcome, due.request)
+                return course.ended(End.MADE, answer.outcome, kept)
             step = self._next(course, answer.outcome)
             if isinstance(step, Finish):
                 return course.ended(step.end, answer.outcome)
             if await self.stop.sleep(step.after_s) or not await self.lane.gate.enter():
                 return course.ended(None, answer.outcome)
+
+    async def _looked_at(self, kept: Spooled, outcome: Outcome, request: ImageRequest) -> Spooled:
+        """The picture is safe and paid for: looking at it holds nothing up, and waits behind what comes back."""
+        if not isinstance(outcome, Delivered) or self._looks >= LOOKS_MAX:
+            return kept
+        self._looks += 1
+        try:
+            seen: Spooled = await self.behind(look, kept, outcome.content, request)
+            return seen
+        finally:
+            self._looks -= 1
 
     async def _attempt(self, course: _Course) -> Answer | None:
         """One attempt, from a place in flight that is held on entry to the entry in the books. None: not sent."""
@@ -215,7 +233,7 @@ class Engine:
                     return True
                 balance, bound = denied.balance, request.quote.bound.nano_usd
                 if self._unsettled == 0 or bound > balance.free_nano_usd + balance.reserved.nano_usd:
-                    self.stop.request(StoppedBy.BUDGET, "the budget is used up")
+                    self.stop.request(StoppedBy.BUDGET, denied.reason)
                     return False
                 await settled.wait()
         return False
@@ -287,7 +305,7 @@ class Engine:
         self._settled = asyncio.Event()
 
     async def _keep(self, request: ImageRequest, attempt: AttemptId, reply: Reply | Broken, at: datetime) -> Answer:
-        if isinstance(reply, Broken) or reply.status != 200:
+        if isinstance(reply, Broken) or not 200 <= reply.status < 300:
             return self.keeper.keep(request, attempt, reply, at)  # small, and the lane should hear of it at once
         answer: Answer = await self.offload(self.keeper.keep, request, attempt, reply, at)
         return answer

@@ -1,8 +1,8 @@
-"""An answer -> what it means; a picture -> on the disk, before anything is booked. Runs in worker threads."""
+"""An answer -> what it means; a picture -> on the disk, before it is booked; then a look at it. In worker threads."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import pyarrow as pa
@@ -23,7 +23,7 @@ from fluxbatch.cloudflare.outcome import (
     read_outcome,
 )
 from fluxbatch.dataset.image import inspect, sample
-from fluxbatch.dataset.record import Delivery, picture_row
+from fluxbatch.dataset.record import Delivery, looked_at, picture_row
 from fluxbatch.dataset.spool import Spool, Spooled
 from fluxbatch.manifest.request import ImageRequest, content_digest, request_key
 from fluxbatch.models.catalogue import DEFAULT_MODEL
@@ -53,11 +53,11 @@ class Keeper:
         content_key = request_key(content_digest(DEFAULT_MODEL, "", 256, 256, 1, None, None, ()), 0)
         request = ImageRequest(1, None, DEFAULT_MODEL, "", 256, 256, 1, None, None, (), 0, content_key)
         delivery = Delivery(request, content, ZERO, 1, 0.0, None, datetime.now(UTC), self.run)
-        picture_row(delivery, inspect(content, 256, 256), self.own)
+        looked_at(picture_row(delivery, self.own), inspect(content, 256, 256))
 
     def keep(self, request: ImageRequest, attempt: AttemptId, reply: Reply | Broken, at: datetime) -> Answer:
         """StorageError when the disk does not take the picture; everything else is an outcome."""
-        outcome = read_outcome(reply, at)
+        outcome = read_outcome(reply, at, request.prompt)
         if not isinstance(outcome, Delivered):
             return Answer(outcome, None, Money())
         # Without the header the bound is booked: the guard may count too much, never too little.
@@ -72,9 +72,13 @@ class Keeper:
             created_at=at.astimezone(UTC),
             run_id=self.run,
         )
-        picture = inspect(outcome.content, request.width, request.height)
-        row = picture_row(delivery, picture, self.own)
+        row = picture_row(delivery, self.own)
         return Answer(outcome, self.spool.put(row, attempt.key, attempt.number), actual)
+
+
+def look(kept: Spooled, content: bytes, request: ImageRequest) -> Spooled:
+    """The one full decode, behind the booking: what was paid for is safe before it is looked at."""
+    return replace(kept, picture=inspect(content, request.width, request.height))
 
 
 _RESOLUTIONS: dict[type, tuple[State, End]] = {

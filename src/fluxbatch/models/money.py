@@ -14,8 +14,9 @@ NANO_USD_PER_CENTINEURON = 110
 NANO_PER_USD = 1_000_000_000
 USD_MAX = 1_000_000_000
 CENTINEURONS_PER_NEURON = 100
-CENTINEURONS_MAX = 10**15
-"""No charge and no sum comes near ten trillion neurons; a number beyond it is garbage, not money."""
+CENTINEURONS_MAX = 10**11
+"""No picture comes near a billion neurons ($11,000); a charge beyond that is garbage, not money. The sum of as many as
+can be in flight stays below 2**63 nano-dollars, where SQLite would go on with floats."""
 
 
 @dataclass(frozen=True, slots=True)

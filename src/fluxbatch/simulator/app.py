@@ -21,6 +21,7 @@ from fluxbatch.simulator.control import control_routes
 from fluxbatch.simulator.faults import Kind, find_fault
 
 BASE_PATH = "/client/v4"
+QUERY_BYTES_MAX = 100_000
 _JSON = (b"content-type", b"application/json")
 
 
@@ -42,6 +43,7 @@ def create_app(platform: Platform, cutter: Cutter = no_wire) -> Starlette:
         routes=[
             Route(BASE_PATH + "/accounts/{account}/ai/run/{model:path}", _Inference(wire)),
             Route(BASE_PATH + "/accounts/{account}/ai/models/search", _ModelSearch(wire)),
+            Route(BASE_PATH + "/graphql", _Analytics(wire)),
             *control_routes(platform),
             Route("/{anything:path}", _Nowhere(wire)),
         ]
@@ -56,12 +58,12 @@ class _Wire:
         self._cutter = cutter
 
     def unauthorized(self, scope: Scope, headers: dict[bytes, bytes]) -> str | None:
-        """The fault of a bad token or account, or None."""
+        """The fault of a bad token, or of a bad account where the address names one, or None."""
         settings = self.platform.settings
         scheme, _, token = headers.get(b"authorization", b"").partition(b" ")
         if scheme.lower() != b"bearer" or token.strip() != settings.token.encode():
             return "10000"
-        return None if scope["path_params"]["account"] == settings.account else "7003"
+        return None if scope["path_params"].get("account", settings.account) == settings.account else "7003"
 
     async def answer(self, send: Send, answer: Answer, request_id: str, half: bool = False) -> None:
         ids = (b"cf-ai-req-id", request_id.encode()), (b"cf-ray", request_id.replace("-", "")[:16].encode() + b"-SIM")
@@ -140,6 +142,25 @@ class _ModelSearch:
         else:
             wanted = parse_qs(scope["query_string"].decode("ascii", "replace")).get("search", [""])[0]
             answer = _models_answer([model for model in MODELS if wanted.lower() in model.id])
+        await self._wire.answer(send, answer, request_id)
+
+
+class _Analytics:
+    """POST graphql: what was billed. A bad token is refused as everywhere, all else in GraphQL's own form."""
+
+    def __init__(self, wire: _Wire) -> None:
+        self._wire = wire
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        platform = self._wire.platform
+        request_id = platform.new_request_id()
+        body = await _read_body(receive, QUERY_BYTES_MAX)
+        if body is None:
+            return
+        fault = "7001" if scope["method"] != "POST" else self._wire.unauthorized(scope, dict(scope["headers"]))
+        if fault is None and len(body) > QUERY_BYTES_MAX:
+            fault = "3006"
+        answer = error_answer(find_fault(fault), request_id) if fault else platform.analyse(body)
         await self._wire.answer(send, answer, request_id)
 
 

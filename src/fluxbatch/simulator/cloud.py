@@ -15,6 +15,7 @@ from fluxbatch.errors import UsageError
 from fluxbatch.models.catalogue import Model
 from fluxbatch.models.price import quote
 from fluxbatch.simulator import painter
+from fluxbatch.simulator.analytics import analytics_answer, refusal
 from fluxbatch.simulator.answers import Answer, error_answer, picture_answer
 from fluxbatch.simulator.asked import Asked, Unfit, cut, read_asked
 from fluxbatch.simulator.bill import Bill
@@ -33,6 +34,8 @@ class Silence:
     label: str
     answer: Answer | None = None
 
+
+ANALYTICS_WINDOW_S = 300.0
 
 Verdict = Answer | Silence
 _SHOWN = (
@@ -74,7 +77,7 @@ class Platform:
         self._started = self._clock()
         self._ids, self._latency = random.Random(f"ids {seed}"), random.Random(f"latency {seed}")
         self._script = FaultScript(random.Random(f"faults {seed}"))
-        self._window = SlidingWindow()
+        self._window, self._queries = SlidingWindow(), SlidingWindow()
 
     def change(self, text: str) -> None:
         """Change settings while running, by a JSON object. UsageError, and nothing changed, when it makes no sense."""
@@ -90,6 +93,17 @@ class Platform:
     @property
     def elapsed_s(self) -> float:
         return self._clock() - self._started
+
+    @property
+    def now(self) -> float:
+        """Seconds since 1970 (UTC), by the platform's clock."""
+        return self._started_at + self.elapsed_s
+
+    def analyse(self, body: bytes) -> Answer:
+        """What was billed, as the account's GraphQL analytics tell it."""
+        if not self._queries.admit(self._clock(), self.settings.analytics_queries, ANALYTICS_WINDOW_S):
+            return refusal("rate limiter budget depleted, try again after 5 minutes", (), self.now)
+        return analytics_answer(body, self.bill.charges, self.settings, self.now)
 
     def new_request_id(self) -> str:
         return str(uuid.UUID(int=self._ids.getrandbits(128), version=4))
@@ -150,7 +164,7 @@ class Platform:
 
     def _charge(self, request_id: str, model: Model, asked: Asked, centineurons: int) -> None:
         self.bill.add(
-            when=self._started_at + self.elapsed_s,
+            when=self.now,
             request_id=request_id,
             model=model.id,
             prompt=asked.prompt,

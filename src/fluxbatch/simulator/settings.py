@@ -59,15 +59,22 @@ class SimulatorSettings:
     bill_file: str | None = None
     """The bill is also appended here, one JSON line per charge, so that it survives a kill."""
 
+    analytics: bool = True
+    """Whether the token has Account Analytics: Read; without it the GraphQL analytics refuse."""
+    analytics_lag_s: float = 0.0
+    """So long after a charge the analytics show it; Cloudflare takes minutes."""
+    analytics_queries: int | None = 300
+    """Analytics queries admitted in any window of five minutes."""
+
     def __post_init__(self) -> None:
         check_fault_rates(self.faults)
         if self.paint not in get_args(Paint):
             raise UsageError(f"paint={self.paint!r} is unknown; use one of {', '.join(get_args(Paint))}")
-        for name in ("latency_s", "latency_spread", "refusal_latency_s"):
+        for name in ("latency_s", "latency_spread", "refusal_latency_s", "analytics_lag_s"):
             _demand(name, getattr(self, name) >= 0, "0 or more")
         for name in ("timeout_s", "window_s", "body_bytes_max"):
             _demand(name, getattr(self, name) > 0, "more than 0")
-        for name in ("rate", "capacity", "picture_bytes"):
+        for name in ("rate", "capacity", "picture_bytes", "analytics_queries"):
             _demand(name, getattr(self, name) is None or getattr(self, name) >= 0, "0 or more, or null")
 
     def to_json(self) -> str:

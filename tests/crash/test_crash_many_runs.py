@@ -1,0 +1,122 @@
+"""Eight runs at once, 32 in flight each, on one ledger and one account, each with its own dataset and budget."""
+
+from __future__ import annotations
+
+import bisect
+import random
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dispatch.pace import HEADROOM, LATE_S
+from fluxbatch.simulator import Simulator, read_bill
+from tests.crash.case import keys_of, seed_of
+from tests.crash.remains import Books, Pictures, check, read_books
+from tests.crash.warm import Run, Warm
+from tests.e2e.e2e_kit import SMALL_CENTINEURONS, Desk, nano_usd, rows, until
+from tests.soak import soak
+
+RUNS = 8
+IN_FLIGHT = 32
+RATE = 3_000
+"""A minute, for all of them together."""
+PICTURES = 40
+BUDGET_USD = "0.014"
+BOUND_NANO_USD = nano_usd("0.00165")
+ACTUAL_NANO_USD = SMALL_CENTINEURONS * 110
+FITS = (nano_usd(BUDGET_USD) - BOUND_NANO_USD) // ACTUAL_NANO_USD + 1
+"""So many pictures can be made: for the last one the bound has to be free."""
+
+
+@dataclass
+class Buyer:
+    """One of the eight, with a folder of its own in a shared one."""
+
+    desk: Desk
+    manifest: Path
+    warm: Warm
+    kills: int = 0
+
+    def start(self) -> Run:
+        whole = ("run", str(self.manifest), "--out", str(self.desk.out), "--budget", BUDGET_USD, "--json")
+        flight = ("--max-in-flight", str(IN_FLIGHT), "--rows-per-shard", "10")
+        return self.warm.start((*whole, *flight), self.desk.folder, self.desk.variables())
+
+    def look(self) -> Books:
+        """What holds for its own part of the books, whoever else is spending."""
+        keys = keys_of(self.manifest)
+        assert self.desk.simulator.settings.bill_file is not None
+        bill = [one for one in read_bill(self.desk.simulator.settings.bill_file) if one.prompt in keys]
+        books = read_books(self.desk.folder.parent / "ledger.sqlite3", Dataset.open(self.desk.out).id)
+        check(books, Pictures(self.desk.out).found(), bill, keys)
+        assert sum(one.centineurons for one in bill) * 110 <= nano_usd(BUDGET_USD)
+        return books
+
+
+@pytest.fixture
+def buyers(tmp_path: Path, warm: Warm, platform: Simulator) -> list[Buyer]:
+    until(lambda: platform.stats()["making"] == 0)
+    platform.change(latency_s=0.15, latency_spread=0.5)
+    platform.reset()
+    shared = {"FLUXBATCH_LEDGER": f"sqlite:///{tmp_path / 'ledger.sqlite3'}", "FLUXBATCH_RATE": str(RATE)}
+    found = []
+    for number in range(RUNS):
+        folder = tmp_path / f"buyer-{number}"
+        folder.mkdir()
+        desk = Desk(folder, platform, dict(shared))
+        found.append(Buyer(desk, desk.manifest(rows(PICTURES, prompt=f"a fox of {number}")), warm))
+    return found
+
+
+def test_eight_runs_share_a_ledger_and_a_pace_and_none_passes_its_budget(buyers: list[Buyer]) -> None:
+    runs = [buyer.start() for buyer in buyers]
+    for buyer, run in zip(buyers, runs, strict=True):
+        assert run.wait(120) == 3, run.err
+        books = buyer.look()
+        cap, spent, reserved, unknown = books.stored
+        assert (reserved, unknown) == (0, 0)
+        assert len(books.of("posted")) == FITS, "none was refused that had room, and none over it"
+        assert 0 <= cap - spent < BOUND_NANO_USD
+    _assert_paced(buyers[0].desk.simulator, RUNS * FITS)
+
+
+@pytest.mark.parametrize("seed", range(soak(1, 40)))
+def test_eight_runs_that_are_killed_and_started_again_stay_within_budget_and_pace(
+    seed: int, buyers: list[Buyer]
+) -> None:
+    chance = random.Random(seed_of(seed))
+    print(f"seed {seed_of(seed)}")
+    runs = [buyer.start() for buyer in buyers]
+    for _ in range(RUNS):
+        threading.Event().wait(chance.uniform(0.05, 0.4))
+        number = chance.randrange(RUNS)
+        buyers[number].kills += runs[number].kill() == -9
+        runs[number] = buyers[number].start()
+    for buyer, run in zip(buyers, runs, strict=True):
+        assert run.wait(120) == 3, run.err
+        books = buyer.look()
+        cap, spent, reserved, unknown = books.stored
+        assert reserved == 0
+        assert 0 <= cap - spent - unknown < BOUND_NANO_USD
+        assert len(books.of("unknown")) <= buyer.kills * IN_FLIGHT
+    assert sum(buyer.kills for buyer in buyers) >= RUNS // 2
+    _assert_paced(buyers[0].desk.simulator, sum(len(buyer.look().attempts) for buyer in buyers))
+
+
+def _assert_paced(simulator: Simulator, sends_max: int) -> None:
+    """In any window of W seconds at most what the grid has moments for, and those a lateness away: for W of a minute
+    that is the rate (`pace.py`). A request that arrives late was sent at its moment, so windows begin a bit early."""
+    arrivals = simulator.stats()["arrivals_s"]
+    assert 0 < len(arrivals) <= sends_max
+    assert simulator.stats()["answers"].keys() == {"200"}
+    per_second = RATE / 60 / (1 + HEADROOM)
+    for first, at in enumerate(arrivals):
+        for last in range(first, len(arrivals)):
+            assert last - first + 1 <= (arrivals[last] - at + LATE_S) * per_second + 1
+    busiest = max(bisect.bisect(arrivals, at + 1.0) - number for number, at in enumerate(arrivals))
+    print(
+        f"{len(arrivals)} arrivals in {arrivals[-1] - arrivals[0]:.1f} s, at most {busiest} in a second of {RATE / 60}"
+    )

@@ -1,0 +1,235 @@
+"""Bugs that somebody could make, each as the lines that it changes, and the tests that have to see it.
+
+The tests named are part of every CI run; they are named so that the table takes minutes instead of hours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """`old` stands once in the file; it becomes `new`."""
+
+    file: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bug:
+    """One mistake: what it would cost, how it is made, and where it is caught."""
+
+    name: str
+    changes: tuple[Change, ...]
+    tests: tuple[str, ...]
+
+
+def _bug(name: str, file: str, old: str, new: str, *tests: str) -> Bug:
+    return Bug(name, (Change(file, old, new),), tests)
+
+
+ENGINE = "dispatch/engine.py"
+LEDGER = "budget/ledger.py"
+FILES = "dataset/files.py"
+
+BUGS: tuple[Bug, ...] = (
+    Bug(
+        "booked before it is spooled",
+        (
+            Change(
+                ENGINE,
+                "            answer = await self._keep(course.request, attempt, reply, at)\n",
+                "            from fluxbatch.budget.entries import Resolution, State\n"
+                "            from fluxbatch.cloudflare.outcome import read_outcome\n\n"
+                "            seen = read_outcome(reply, at)\n"
+                "            if isinstance(seen, Delivered):\n"
+                "                early = Resolution(State.POSTED, End.MADE, seen.charge or bound)\n"
+                "                early_us = round(self.now() * 1e6)\n"
+                "                await self.journal.do(lambda tx: ledger.resolve(tx, attempt, early, early_us))\n"
+                "            answer = await self._keep(course.request, attempt, reply, at)\n",
+            ),
+            Change(
+                ENGINE,
+                "            await self.journal.do(lambda tx: ledger.resolve(tx, attempt, resolution, now_us), may",
+                "            if not isinstance(seen, Delivered):\n"
+                "              await self.journal.do(lambda tx: ledger.resolve(tx, attempt, resolution, now_us), may",
+            ),
+        ),
+        ("tests/dispatch/test_engine.py",),
+    ),
+    _bug(
+        "a folder is not synced after a rename",
+        FILES,
+        "            raise storage_error(self.path, error) from error\n        sync_folder(self.path.parent)\n",
+        "            raise storage_error(self.path, error) from error\n",
+        "tests/dataset/test_files.py",
+    ),
+    _bug(
+        "a file is renamed before it is synced",
+        FILES,
+        "            _sync(self.file.fileno())\n            self.file.close()\n",
+        "            self.file.close()\n",
+        "tests/dataset/test_files.py",
+    ),
+    _bug(
+        "a failed sync is tried again",
+        FILES,
+        "    os.fsync(descriptor)  # noqa: TID251 - this is the place\n",
+        "    try:\n        os.fsync(descriptor)\n    except OSError:\n        os.fsync(descriptor)\n",
+        "tests/dataset/test_files.py",
+    ),
+    _bug(
+        "money as a float",
+        "models/money.py",
+        "    centineurons = int((Decimal(text) * CENTINEURONS_PER_NEURON).to_integral_value(ROUND_CEILING))\n",
+        "    centineurons = int(float(text) * CENTINEURONS_PER_NEURON)\n",
+        "tests/models/test_money.py",
+    ),
+    _bug(
+        "the budget is looked at after it is spent",
+        LEDGER,
+        '_gone + sa.bindparam("d_reserved_nano_usd") <= datasets.c.cap_nano_usd',
+        "_gone < datasets.c.cap_nano_usd",
+        "tests/budget/test_ledger.py",
+    ),
+    _bug(
+        "what may have been billed is not counted",
+        LEDGER,
+        "_gone = datasets.c.spent_nano_usd + datasets.c.reserved_nano_usd + datasets.c.unknown_nano_usd\n",
+        "_gone = datasets.c.spent_nano_usd + datasets.c.reserved_nano_usd\n",
+        "tests/budget/test_ledger.py",
+    ),
+    _bug(
+        "the request leaves before its reservation is on the disk",
+        ENGINE,
+        "        answer = await self.journal.do(\n"
+        "            lambda tx: ledger.reserve(tx, attempt, self.run, request.model.id, bound, now_us)\n"
+        "        )\n",
+        "        later = self.journal.do(\n"
+        "            lambda tx: ledger.reserve(tx, attempt, self.run, request.model.id, bound, now_us)\n"
+        "        )\n"
+        "        asyncio.ensure_future(later)\n"
+        "        answer = None\n",
+        "tests/dispatch/test_engine.py",
+    ),
+    _bug(
+        "sent again after a read timeout, as if it had never left",
+        "cloudflare/client.py",
+        '            kind: Final = "lost" if progress.connected else "not_sent"\n',
+        '            kind: Final = "not_sent"\n',
+        "tests/cloudflare/test_client.py",
+    ),
+    _bug(
+        "the pace forgets what an earlier run has sent",
+        "budget/store.py",
+        "    first = min(max(next_at or 0, now_us), now_us + horizon_us)\n",
+        "    first = now_us\n",
+        "tests/dispatch/test_pace.py",
+    ),
+    _bug(
+        "recovery touches a run that is alive",
+        "dataset/lock.py",
+        "        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        "        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)\n",
+        "tests/dataset/test_catalogue.py",
+    ),
+    _bug(
+        "a 5xx gives its money back",
+        "dispatch/keep.py",
+        "    Failed: (State.UNKNOWN, End.FAILED),\n",
+        "    Failed: (State.VOID, End.FAILED),\n",
+        "tests/dispatch/test_engine_trouble.py",
+    ),
+    _bug(
+        "an answer that was lost gives its money back",
+        "dispatch/keep.py",
+        "    Lost: (State.UNKNOWN, End.LOST),\n",
+        "    Lost: (State.VOID, End.LOST),\n",
+        "tests/dispatch/test_engine.py",
+    ),
+    _bug(
+        "a dead run's reservations run out",
+        LEDGER,
+        '    lost = Resolution(State.UNKNOWN, End.LOST, message="the run ended before the answer was in")\n',
+        '    lost = Resolution(State.VOID, End.LOST, message="the run ended before the answer was in")\n',
+        "tests/budget/test_ledger.py",
+    ),
+    _bug(
+        "a picture is adopted without a look at its hash",
+        "dataset/spool.py",
+        "    if hashlib.sha256(view[:end]).digest() != view[end : end + _DIGEST_BYTES]:\n",
+        "    if False:\n",
+        "tests/dataset/test_spool.py",
+    ),
+    _bug(
+        "the catalogue lists a part that is not in place",
+        "dataset/shards.py",
+        "        written = _write(dataset, spool, dataset.next_part(), chosen)\n"
+        "        if written is not None:\n"
+        '            after("part")\n'
+        "            part = written.part(dataset, run_id, sealed_at)\n"
+        "            dataset.add_part(part)\n",
+        "        path = dataset.next_part()\n"
+        '        written = _write(dataset, spool, path.with_suffix(".late"), chosen)\n'
+        "        if written is not None:\n"
+        '            after("part")\n'
+        "            written.path = path\n"
+        "            part = written.part(dataset, run_id, sealed_at)\n"
+        "            dataset.add_part(part)\n"
+        '            path.with_suffix(".late").replace(path)\n',
+        "tests/dataset/test_recovery.py",
+        "tests/dataset/test_shards.py",
+    ),
+    _bug(
+        "the spool is emptied before the catalogue lists the part",
+        "dataset/shards.py",
+        '            dataset.add_part(part)\n            after("listed")\n            spool.remove(written.entries)\n',
+        '            spool.remove(written.entries)\n            after("listed")\n            dataset.add_part(part)\n',
+        "tests/dataset/test_recovery.py",
+        "tests/dataset/test_shards.py",
+    ),
+    _bug(
+        "the retry quota is ignored",
+        "dispatch/retry.py",
+        "        if self._left < 1:\n            return False\n",
+        "",
+        "tests/dispatch/test_retry.py",
+    ),
+    _bug(
+        "what was made is made again by the next run",
+        "dispatch/retry.py",
+        "    if history.made:\n        return False\n",
+        "",
+        "tests/dispatch/test_retry.py",
+    ),
+    _bug(
+        "a crash may lose more than was in flight",
+        ENGINE,
+        "                await exposure.begin()\n",
+        "",
+        "tests/dispatch/test_engine.py",
+    ),
+    _bug(
+        "an attempt may be resolved twice",
+        LEDGER,
+        '    .where(_this_attempt, attempts.c.state == sa.bindparam("b_from"))\n',
+        '    .where(_this_attempt, sa.bindparam("b_from") != "")\n',
+        "tests/budget/test_ledger.py",
+    ),
+    _bug(
+        "answers are decompressed",
+        "cloudflare/client.py",
+        "    async for chunk in response.aiter_raw():\n",
+        "    async for chunk in response.aiter_bytes():\n",
+        "tests/cloudflare/test_client.py",
+    ),
+    _bug(
+        "the token stands in an error message",
+        "cloudflare/redact.py",
+        "    text = _NAMED_TOKEN.sub(REDACTED, text)\n",
+        "",
+        "tests/cloudflare/test_redact.py",
+    ),
+)
