@@ -15,6 +15,7 @@ from fluxbatch.budget.store import Store
 from fluxbatch.dataset.catalogue import CATALOGUE, Dataset
 from fluxbatch.dataset.spool import Spooled, scan
 from fluxbatch.summary import Summary
+from tests.simulation.scenario import Life
 from tests.simulation.world import NANO_USD_PER_CENTINEURON, World
 
 WINDOW_S = 60.0
@@ -33,14 +34,25 @@ class Attempt:
     end: str | None
     bound: int
     actual: int
+    run: str
 
 
 def attempts_of(store: Store) -> list[Attempt]:
     with store.reading() as tx:
         rows = tx.exec_driver_sql(
-            'SELECT key, number, state, "end", bound_nano_usd, actual_nano_usd FROM attempts ORDER BY key, number'
+            'SELECT key, number, state, "end", bound_nano_usd, actual_nano_usd, run FROM attempts ORDER BY key, number'
         ).all()
-    return [Attempt(row[0], row[1], row[2], row[3], row[4], row[5] or 0) for row in rows]
+    return [Attempt(row[0], row[1], row[2], row[3], row[4], row[5] or 0, row[6]) for row in rows]
+
+
+def check_again(world: World, attempts: list[Attempt], run: str, life: Life) -> None:
+    """What may have been billed is sent again only as often as this life's options allow."""
+    before: dict[str, Counter[str | None]] = {}
+    for one in attempts:  # in the order of their numbers
+        ends = before.setdefault(one.key, Counter())
+        if one.run == run and (ends["failed"] > life.resend_failed or ends["lost"] > life.resend_lost):
+            world.violated(f"{one} was sent after {dict(ends)}")
+        ends[one.end] += 1
 
 
 def check_life(world: World, store: Store, out: Path, prompts: dict[str, str], seen: dict[str, Rows]) -> None:

@@ -68,6 +68,8 @@ class Lives:
     tap: Tap | None = None
     seen: dict[str, checks.Rows] = field(default_factory=dict)
     """What stands in the parts, by the part's hash."""
+    run: str = ""
+    """Of the life that was the last to get as far as a plan."""
     batch: Batch | None = None
     main: asyncio.Task[Summary | None] | None = None
 
@@ -176,6 +178,7 @@ def _write_manifest(lives: Lives, life: Life) -> None:
 def _live(lives: Lives, life: Life, is_last: bool) -> None:
     world = lives.world
     world.begin(life)
+    lives.run = ""
     summary, began_s = None, world.time()
     with _process(lives):
         try:
@@ -205,6 +208,7 @@ def _started(lives: Lives, ready: Prepared) -> None:
     if world.is_without_books:
         world.is_without_books = False
         world.check_money()
+    lives.run = ready.run
     checks.check_stranded(world, ready.recovery.stranded, lives.most_lost)
     lives.most_lost = None if not ready.recovery.stranded else lives.most_lost
     world.reached["adopted"] += ready.recovery.adopted
@@ -218,6 +222,7 @@ def _close(lives: Lives, life: Life, summary: Summary | None, is_last: bool, sec
     if lives.prompts:
         try:
             checks.check_life(world, ledger_file(), lives.out, lives.prompts, lives.seen)
+            checks.check_again(world, checks.attempts_of(ledger_file()), lives.run, life)
         except FluxbatchError as error:
             world.violated(f"what it left cannot be read: {error}")
     if summary is not None:
