@@ -38,7 +38,7 @@ from fluxbatch.dispatch.pace import Pace
 from fluxbatch.dispatch.retry import Quota
 from fluxbatch.dispatch.stop import Stop, StoppedBy
 from fluxbatch.dispatch.tally import Tally
-from fluxbatch.errors import UsageError
+from fluxbatch.errors import FluxbatchError, UsageError
 from fluxbatch.job import Job, credentials_of
 from fluxbatch.prepare import Prepared, now_us
 
@@ -59,8 +59,9 @@ async def drive(batch: Batch, work: Callable[[Shard], Awaitable[object]]) -> Non
                 started = asyncio.ensure_future(shard.all_out.wait())
                 await asyncio.wait((task, started), return_when=asyncio.FIRST_COMPLETED)
                 started.cancel()
-        except UsageError as error:  # the manifest was changed since it was checked; what is in flight is finished
-            batch.stop.request(StoppedBy.PLATFORM, str(error))
+        except FluxbatchError as error:
+            # The manifest has changed since it was checked, or the ledger cannot be read; what is out is finished.
+            batch.stop.request(StoppedBy.PLATFORM, str(error), None if isinstance(error, UsageError) else error)
 
 
 async def _worked(work: Callable[[Shard], Awaitable[object]], shard: Shard) -> None:

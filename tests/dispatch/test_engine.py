@@ -335,6 +335,14 @@ class TestEnding:
 
         return in_virtual_time(work)
 
+    def test_what_waits_for_its_moment_at_a_stop_is_not_sent_and_costs_nothing(self, store: Store):
+        """Its turn is at 10.15 s and its bound is reserved just before (found by the world, mean seed 5285)."""
+        world, came = self.stopped_at(store, 10.13, always(GOOD, latency_s=1), rate=6, most=4)
+        assert world.sender.departures == [0]
+        assert (came.made, came.count(None)) == (1, 199)
+        assert world.states() == {"posted": 1, "void": 1}
+        assert world.balance.reserved == ZERO
+
     def test_after_a_stop_nothing_is_sent_and_what_is_in_flight_is_kept(self, store: Store):
         world, came = self.stopped_at(store, 5, always(GOOD, latency_s=20), most=10)
         assert max(world.sender.departures) < 5

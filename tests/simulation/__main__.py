@@ -1,4 +1,8 @@
-"""Play one seed of the world again and show its log: `python -m tests.simulation SEED`."""
+"""Play one seed of the world again: `python -m tests.simulation SEED`.
+
+Shown are the scenario, the log (virtual seconds, and what happened: the disk, commits, requests, answers, the bill),
+its fingerprint, what was reached, and the promises that were broken (BROKEN; the exit code is then 1).
+"""
 
 from __future__ import annotations
 

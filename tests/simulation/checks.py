@@ -15,6 +15,7 @@ from fluxbatch.budget.store import Store
 from fluxbatch.dataset.catalogue import CATALOGUE, Dataset
 from fluxbatch.dataset.spool import Spooled, scan
 from fluxbatch.summary import Summary
+from tests.simulation.scenario import Life
 from tests.simulation.world import NANO_USD_PER_CENTINEURON, World
 
 WINDOW_S = 60.0
@@ -33,18 +34,31 @@ class Attempt:
     end: str | None
     bound: int
     actual: int
+    run: str
 
 
 def attempts_of(store: Store) -> list[Attempt]:
     with store.reading() as tx:
         rows = tx.exec_driver_sql(
-            'SELECT key, number, state, "end", bound_nano_usd, actual_nano_usd FROM attempts ORDER BY key, number'
+            'SELECT key, number, state, "end", bound_nano_usd, actual_nano_usd, run FROM attempts ORDER BY key, number'
         ).all()
-    return [Attempt(row[0], row[1], row[2], row[3], row[4], row[5] or 0) for row in rows]
+    return [Attempt(row[0], row[1], row[2], row[3], row[4], row[5] or 0, row[6]) for row in rows]
+
+
+def check_again(world: World, attempts: list[Attempt], run: str, life: Life) -> None:
+    """What may have been billed is sent again only as often as this life's options allow."""
+    before: dict[str, Counter[str | None]] = {}
+    for one in attempts:  # in the order of their numbers
+        ends = before.setdefault(one.key, Counter())
+        if one.run == run and (ends["failed"] > life.resend_failed or ends["lost"] > life.resend_lost):
+            world.violated(f"{one} was sent after {dict(ends)}")
+        ends[one.end] += 1
 
 
 def check_life(world: World, store: Store, out: Path, prompts: dict[str, str], seen: dict[str, Rows]) -> None:
     """Money, pictures and rate. `prompts` are the manifest's, by key."""
+    if world.is_without_books:
+        return
     attempts = attempts_of(store)
     _check_books(world, store)
     check_bills(world, attempts, prompts)
@@ -72,9 +86,9 @@ def check_bills(world: World, attempts: list[Attempt], prompts: dict[str, str]) 
     open_ = {prompts[one.key] for one in attempts if one.state in ("sent", "unknown")}
     for prompt in sorted(set(prompts.values())):
         bill = world.provider.bills[prompt] * NANO_USD_PER_CENTINEURON
-        if bill > covered[prompt]:
+        if bill > covered[prompt] + world.forgotten[prompt]:
             world.violated(f"{prompt} was billed {bill}, its attempts cover {covered[prompt]}")
-        if prompt not in open_ | world.provider.headless and bill != covered[prompt]:
+        if prompt not in open_ | world.provider.headless | set(world.forgotten) and bill != covered[prompt]:
             world.violated(f"{prompt} was billed {bill}, booked {covered[prompt]}, and nothing is unknown")
 
 
@@ -137,7 +151,7 @@ def _check_rate(world: World) -> None:
     life = world.life
     if life is None or not life.rate:
         return
-    arrivals, limit = world.provider.arrivals_s, int(life.rate)
+    arrivals, limit = world.provider.arrivals_s[world.paced_from :], int(life.rate)
     for first, beyond in zip(arrivals, arrivals[limit:], strict=False):
         if beyond - first < WINDOW_S:
             world.violated(f"{limit + 1} requests in {beyond - first:.3f} s from {first:.3f} s on")

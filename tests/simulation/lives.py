@@ -60,11 +60,16 @@ class Lives:
     world: World
     folder: Path
     prompts: dict[str, str] = field(default_factory=dict)
+    """Of all pictures that were ever asked for, by key."""
+    asked: dict[str, str] = field(default_factory=dict)
+    """Of those that this life asks for."""
     most_lost: int | None = None
     """How many answers the life before may have lost; None when it ended by itself."""
     tap: Tap | None = None
     seen: dict[str, checks.Rows] = field(default_factory=dict)
     """What stands in the parts, by the part's hash."""
+    run: str = ""
+    """Of the life that was the last to get as far as a plan."""
     batch: Batch | None = None
     main: asyncio.Task[Summary | None] | None = None
 
@@ -122,17 +127,16 @@ def play(seed: int) -> Played:
 
 def play_scenario(scenario: Scenario) -> Played:
     world = World(scenario)
-    with ledger_file().transaction() as tx:
-        for table in metadata.sorted_tables:
-            if table is not schema_version:
-                tx.execute(table.delete())
+    _empty_ledger()
     with tempfile.TemporaryDirectory(prefix="world-", dir=_memory()) as name:
         lives = Lives(world, Path(name))
         lives.disk.mkdir()
-        _write_manifest(lives)
         world.attempt_states = lambda prompt: _states(lives, prompt)
         for number, life in enumerate(scenario.lives, start=1):
             world.passes(life.down_s)
+            _write_manifest(lives, life)
+            if life.ledger_is_gone:
+                _lose_ledger(lives)
             _live(lives, life, is_last=number == len(scenario.lives))
             if world.broken:
                 break
@@ -146,16 +150,35 @@ def _memory() -> str | None:
     return "/dev/shm" if Path("/dev/shm").is_dir() else None
 
 
-def _write_manifest(lives: Lives) -> None:
-    scenario = lives.world.scenario
-    rows = [{"prompt": f"p{number}", "id": f"row-{number}"} for number in range(1, scenario.pictures + 1)]
-    rows = rows * scenario.samples
+def _empty_ledger() -> None:
+    with ledger_file().transaction() as tx:
+        for table in metadata.sorted_tables:
+            if table is not schema_version:
+                tx.execute(table.delete())
+
+
+def _lose_ledger(lives: Lives) -> None:
+    """It is gone, and what it alone knew: charges that are unknown, and when the last request left."""
+    world = lives.world
+    world.reached["the ledger is gone"] += 1
+    for one in checks.attempts_of(ledger_file()):
+        if one.state in ("sent", "unknown"):
+            world.forgotten[lives.prompts[one.key]] += one.bound
+    world.is_without_books, world.paced_from = bool(lives.prompts), len(world.provider.arrivals_s)
+    lives.most_lost = None
+    _empty_ledger()
+
+
+def _write_manifest(lives: Lives, life: Life) -> None:
+    rows = [{"prompt": f"p{number}", "id": f"row-{number}"} for number in life.rows]
+    rows = rows * lives.world.scenario.samples
     (lives.folder / "p.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
 
 
 def _live(lives: Lives, life: Life, is_last: bool) -> None:
     world = lives.world
     world.begin(life)
+    lives.run = ""
     summary, began_s = None, world.time()
     with _process(lives):
         try:
@@ -168,8 +191,10 @@ def _live(lives: Lives, life: Life, is_last: bool) -> None:
                     checks.check_sends(world, summary, sent, ready.plan.due)
         except FluxbatchError as error:
             world.violated(f"it could not start: {error}")
-        except BaseException:
-            if not world.is_dead:
+        except BaseException as error:
+            if not world.is_dead and isinstance(error, Exception):
+                world.violated(f"it raised {error!r}")
+            elif not world.is_dead:
                 raise
     if world.is_dead:
         world.reached[f"killed: {world.ended_by}"] += 1
@@ -178,8 +203,12 @@ def _live(lives: Lives, life: Life, is_last: bool) -> None:
 
 def _started(lives: Lives, ready: Prepared) -> None:
     world = lives.world
-    if not lives.prompts:
-        lives.prompts = {row.key: row.prompt for row in ready.manifest.rows()}  # type: ignore[union-attr]
+    lives.asked = {row.key: row.prompt for row in ready.manifest.rows()}  # type: ignore[union-attr]
+    lives.prompts |= lives.asked
+    if world.is_without_books:
+        world.is_without_books = False
+        world.check_money()
+    lives.run = ready.run
     checks.check_stranded(world, ready.recovery.stranded, lives.most_lost)
     lives.most_lost = None if not ready.recovery.stranded else lives.most_lost
     world.reached["adopted"] += ready.recovery.adopted
@@ -191,7 +220,11 @@ def _close(lives: Lives, life: Life, summary: Summary | None, is_last: bool, sec
     if world.ended_by == "power":
         _forget(lives)
     if lives.prompts:
-        checks.check_life(world, ledger_file(), lives.out, lives.prompts, lives.seen)
+        try:
+            checks.check_life(world, ledger_file(), lives.out, lives.prompts, lives.seen)
+            checks.check_again(world, checks.attempts_of(ledger_file()), lives.run, life)
+        except FluxbatchError as error:
+            world.violated(f"what it left cannot be read: {error}")
     if summary is not None:
         world.reached[f"stopped: {summary.stopped_by}"] += 1
     if is_last and not world.broken:
@@ -305,7 +338,7 @@ def _places(lives: Lives) -> Iterator[str]:
         return
     attempts = checks.attempts_of(ledger_file())
     sent = {lives.prompts[one.key]: one for one in attempts if one.state == "sent"}
-    if len({one.key for one in attempts}) < len(lives.prompts) and world.phase == "send":
+    if lives.asked.keys() - {one.key for one in attempts} and world.phase == "send":
         yield "before a reservation"
     spooled = {path.name[:64] for path in (lives.out / ".fluxbatch" / "spool").glob("*.row")}
     asked = {one.prompt: one for one in world.provider.asked if one.waiting is not None}

@@ -21,7 +21,7 @@ FAULTS: dict[str, dict[str, float]] = {
     "unroutable": {"4002": 0.5},
     "full": {"3040": 1.0},
     "outage": {"500": 0.4, "502 html": 0.3, "503 text": 0.3},
-    "hiccups": {"500": 0.1, "502 html": 0.05, "408": 0.1, "200 false": 0.1, "4xx new": 0.03},
+    "hiccups": {"500": 0.1, "502 html": 0.05, "408": 0.1, "200 false": 0.1, "4xx new": 0.08},
     "garbage": {
         "200 truncated": 0.1,
         "200 no picture": 0.1,
@@ -31,17 +31,18 @@ FAULTS: dict[str, dict[str, float]] = {
         "200 raw": 0.1,
     },
     "headless": {"200 no header": 0.5},
-    "lossy": {"lost before": 0.15, "lost after": 0.15, "silent": 0.05, "late": 0.1},
-    "refusals": {"8007": 0.2, "output flagged": 0.2, "5006": 0.1, "413": 0.02, "403 html": 0.05},
+    "lossy": {"lost before": 0.15, "lost after": 0.15, "silent": 0.1, "late": 0.1},
+    "refusals": {"8007": 0.2, "output flagged": 0.2, "5006": 0.1, "413": 0.1, "403 html": 0.05},
     "treacle": {"slow": 0.6, "408": 0.1, "late": 0.05},
     "offline": {"not sent": 0.7},
     "broken": {"500": 0.5, "408": 0.2, "lost after": 0.3},
-    "used up": {"4006": 0.2},
-    "locked": {"401": 0.03, "402": 0.02},
+    "used up": {"4006": 0.15, "3036": 0.15},
+    "locked": {"401": 0.15, "402": 0.15},
 }
 """The chance of each fault, by the weather. What is left over is a picture."""
 
-PHASES = ("start", "send", "close")
+MEAN = 0.25
+"""So many seeds have slow and failing disks, stalls and quick restarts all at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +59,7 @@ class Spell:
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How a life is ended from outside: at the `count`th event whose name begins with `event`, in this phase."""
+    """How a life is ended from outside: at the `count`th event whose name begins with `event`, in this phase (any)."""
 
     by: Ends
     phase: str
@@ -79,7 +80,8 @@ class Life:
     resend_refused: bool
     patience: float
     spells: tuple[Spell, ...]
-    ending: Ending | None
+    endings: tuple[Ending, ...]
+    """One after the other: a stop and then a kill, as when the terminal is closed."""
     down_s: float
     """How long the program is away before this life begins."""
     slow_disk: float = 0.0
@@ -90,6 +92,10 @@ class Life:
     """The chance that a commit fails; half of those are on the disk all the same."""
     jumps: tuple[tuple[float, float], ...] = ()
     """When the wall clock jumps in this life, and by how much, in seconds."""
+    rows: tuple[int, ...] = ()
+    """Which pictures stand in the manifest, in this order."""
+    ledger_is_gone: bool = False
+    """Somebody has removed the ledger before this life: what it alone knew is forgotten."""
     stalls: tuple[tuple[float, float], ...] = ()
     """When the whole process stands still, and for how long."""
 
@@ -113,6 +119,8 @@ def scenario_of(seed: int) -> Scenario:
     limit = rng.choice((6, 12, 20, 30, 60, 120, 720)) if known or rng.random() < 0.5 else None
     rate = float(limit) if known and limit is not None else 0.0
     lives = [_life(rng, pictures, rate) for _ in range(rng.choice((1, 1, 2, 2, 3, 4)))]
+    if rng.random() < MEAN:
+        lives = [_meaner(rng, life) for life in lives]
     return Scenario(seed, pictures, 2 if rng.random() < 0.1 else 1, limit, (*lives, _last(rng, lives[-1], pictures)))
 
 
@@ -128,7 +136,7 @@ def _life(rng: random.Random, pictures: int, rate: float) -> Life:
         resend_refused=mean() < 0.15,
         patience=rng.choice((0.2, 1.0, 5.0)),
         spells=tuple(_spell(rng) for _ in range(rng.randint(1, 4))),
-        ending=_ending(rng, pictures) if mean() < 0.85 else None,
+        endings=_endings(rng, pictures),
         down_s=rng.choice((0.0, 0.1, 1.0, 5.0, 60.0, 600.0)),
         slow_disk=rng.choice((0.0, 0.0, 0.0, 0.3, 3.0)),
         slow_ledger=rng.choice((0.0, 0.0, 0.0, 0.05, 1.0)),
@@ -136,6 +144,20 @@ def _life(rng: random.Random, pictures: int, rate: float) -> Life:
         ledger_faults=0.02 if mean() < 0.1 else 0.0,
         jumps=_times(rng, (1.0, 30.0, 3600.0, 100_000.0, -1.0, -30.0, -3600.0, -100_000.0)) if mean() < 0.2 else (),
         stalls=_times(rng, (0.05, 0.5, 0.95, 2.0, 30.0)) if mean() < 0.2 else (),
+        rows=_rows(rng, pictures),
+        ledger_is_gone=mean() < 0.03,
+    )
+
+
+def _meaner(rng: random.Random, life: Life) -> Life:
+    return replace(
+        life,
+        down_s=rng.choice((0.0, 0.0, 0.1, 1.0, 5.0)),
+        slow_disk=rng.choice((0.0, 0.3, 3.0)),
+        slow_ledger=rng.choice((0.0, 0.05, 1.0, 5.0)),
+        disk_faults=rng.choice((0.0, 0.0, 0.02, 0.05)),
+        ledger_faults=rng.choice((0.0, 0.0, 0.03, 0.1)),
+        stalls=_times(rng, (0.05, 0.5, 0.89, 0.95, 2.0, 30.0)) if rng.random() < 0.4 else life.stalls,
     )
 
 
@@ -146,7 +168,7 @@ def _last(rng: random.Random, before: Life, pictures: int) -> Life:
         before,
         budget_nano_usd=ample if rng.random() < 0.7 else before.budget_nano_usd,
         spells=(),
-        ending=None,
+        endings=(),
         down_s=rng.choice((0.0, 1.0, 300.0)),
         patience=5.0,
         slow_disk=0.0,
@@ -155,7 +177,16 @@ def _last(rng: random.Random, before: Life, pictures: int) -> Life:
         ledger_faults=0.0,
         jumps=(),
         stalls=(),
+        rows=tuple(rng.sample(range(1, pictures + 1), pictures)),
+        ledger_is_gone=False,
     )
+
+
+def _rows(rng: random.Random, pictures: int) -> tuple[int, ...]:
+    """All in order, mostly; or some, in any order: a manifest is edited between runs."""
+    if rng.random() < 0.8:
+        return tuple(range(1, pictures + 1))
+    return tuple(rng.sample(range(1, pictures + 1), rng.randint(1, pictures)))
 
 
 def _budget(rng: random.Random, pictures: int) -> int:
@@ -173,6 +204,17 @@ def _spell(rng: random.Random) -> Spell:
         room is not None and rng.random() < 0.5,
         rng.choice((0.3, 2.0, 2.0, 10.0, 60.0)),
     )
+
+
+def _endings(rng: random.Random, pictures: int) -> tuple[Ending, ...]:
+    if rng.random() < 0.15:
+        return ()
+    first = _ending(rng, pictures)
+    if first.by in ("kill", "power"):
+        return (first,)
+    then: Ends = rng.choice(("kill", "power", "cancel"))
+    second = Ending(then, "", rng.choice(("turn", "disk", "commit", "answer")), rng.randint(1, 30))
+    return (first, second) if rng.random() < 0.5 else (first,)
 
 
 def _ending(rng: random.Random, pictures: int) -> Ending:

@@ -48,10 +48,12 @@ STOPS = {
     "cancelled": 2,
     "fails: commit": 1,
     "fails: told": 1,
+    "fails: read": 1,
     "fails: disk": 1,
     "clock jumps forth": 2,
     "clock jumps back": 2,
     "stall": 3,
+    "the ledger is gone": 1,
 }
 PROMISED = OUTCOMES | DEATHS | STOPS
 ALL_FAULTS = {f"fault: {fault}" for faults in FAULTS.values() for fault in faults} | {

@@ -41,6 +41,14 @@ class WorldStore(Store):
         self._engine = opened._engine
         self.world = world
 
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        self.world.die_if_dead()
+        if self.world.fails("read"):
+            raise LedgerError("the world says that the ledger cannot be read")
+        with super().reading() as tx:
+            yield tx
+
     def close(self) -> None:
         """It stays open for the next life."""
 

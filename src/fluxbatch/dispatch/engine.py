@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from fluxbatch.budget import ledger
-from fluxbatch.budget.entries import AttemptId, Denied, End, History, State
+from fluxbatch.budget.entries import AttemptId, Denied, End, History, Resolution, State
 from fluxbatch.budget.journal import Journal
 from fluxbatch.cloudflare.outcome import (
     Broken,
@@ -195,6 +195,9 @@ class Engine:
                 probe, turn = cleared
                 course.number, course.tries = attempt.number, course.tries + 1
                 await self.lane.pace.depart(turn)
+                if self.stop.is_set:
+                    await self._take_back(attempt, probe, request.quote.bound)
+                    return None
                 flying, reply = await self._send(place, probe, request, images)
             return await self._settle(attempt, course, flying, reply, exposure)
         finally:
@@ -271,17 +274,35 @@ class Engine:
                 exposure.end()
             self.lane.answered(flying, answer.outcome, reply.latency_s)
             resolution = resolution_of(answer)
-            now_us = round(self.now() * 1e6)
-            await self.journal.do(lambda tx: ledger.resolve(tx, attempt, resolution, now_us), may_wait=True)
+            await self._resolve(attempt, resolution)
         finally:
-            self._unsettled -= 1
-            self._settled.set()
-            self._settled = asyncio.Event()
+            self._one_settled()
         unknown = bound if resolution.state == State.UNKNOWN else ZERO
         course.unknown += unknown
         self.tally.moved(spent=resolution.actual, reserved=ZERO - bound, unknown=unknown)
         self._tell(answer, bound)
         return answer
+
+    async def _take_back(self, attempt: AttemptId, probe: bool, bound: Money) -> None:
+        """The run was ended while this one waited for its moment: nothing new is sent, so its bound is free again."""
+        if probe:
+            self.lane.hold.withdrawn()
+        try:
+            await self._resolve(
+                attempt, Resolution(State.VOID, End.NOT_SENT, message="the run ended before it was sent")
+            )
+        finally:
+            self._one_settled()
+        self.tally.moved(reserved=ZERO - bound)
+
+    async def _resolve(self, attempt: AttemptId, resolution: Resolution) -> None:
+        now_us = round(self.now() * 1e6)
+        await self.journal.do(lambda tx: ledger.resolve(tx, attempt, resolution, now_us), may_wait=True)
+
+    def _one_settled(self) -> None:
+        self._unsettled -= 1
+        self._settled.set()
+        self._settled = asyncio.Event()
 
     async def _keep(self, request: ImageRequest, attempt: AttemptId, reply: Reply | Broken, at: datetime) -> Answer:
         if isinstance(reply, Broken) or not 200 <= reply.status < 300:
