@@ -24,7 +24,9 @@ from fluxbatch.budget import ledger
 from fluxbatch.budget.entries import AttemptId, Balance
 from fluxbatch.budget.store import Store
 from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.own import check_own_schema
+from fluxbatch.dataset.quarantine import SetAside
 from fluxbatch.dataset.recovery import recover
 from fluxbatch.dataset.spool import Spool, Spooled
 from fluxbatch.errors import DatasetError, LedgerError
@@ -40,6 +42,8 @@ class Recovery:
     unsealed: dict[str, Spooled]
     adopted: int
     stranded: int
+    listed: tuple[Part, ...] = ()
+    quarantined: tuple[SetAside, ...] = ()
 
 
 def open_dataset(folder: Path, own_schema: pa.Schema, simulated: bool) -> Dataset:
@@ -96,4 +100,5 @@ def recover_all(
             f"the ledger {store.url} contradicts itself: its attempts add up to {balance}, its balance says {stored}; "
             "bring back a copy, or move it away: a new one is filled from the dataset's parts"
         )
-    return Recovery(balance, {entry.key: entry for entry in found.adoptable}, adopted, len(stranded))
+    unsealed = {entry.key: entry for entry in found.adoptable}
+    return Recovery(balance, unsealed, adopted, len(stranded), tuple(found.listed), tuple(found.quarantined))
