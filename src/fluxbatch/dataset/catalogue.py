@@ -139,11 +139,11 @@ class Dataset:
             return self.data_folder / f"train-{number:05d}.parquet"
 
     def add_part(self, part: Part) -> None:
-        """List a part, durably. From now on readers see it."""
+        """List a part, durably, in the order of the numbers. From now on readers see it."""
         with self._changes:
             if any(part.file == listed.file for listed in self.parts):
                 raise ValueError(f"{part.file} is listed already")
-            self._write((*self.parts, part))
+            self._write(tuple(sorted((*self.parts, part), key=lambda one: (len(one.file), one.file))))
 
     def remove_part(self, part: Part) -> None:
         """List a part no longer, durably: its file is damaged or gone."""
