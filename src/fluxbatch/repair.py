@@ -75,7 +75,7 @@ def repair(folder: Path, settings: Settings) -> Repaired:
             mended += _book(store, dataset, run)
             gone = _lose(store, dataset, listed_before={part.sha256 for part in listed})
             waiting = list(recovery.unsealed.values())
-            for part in seal(dataset, spool, waiting, run_id=run, sealed_at=_now()) if mended else ():
+            for part in seal(dataset, spool, waiting, run_id=run, sealed_at=_now()):
                 with store.transaction() as tx:
                     ledger.mark_part_booked(tx, dataset.id, part.sha256)
                 mended.append(Mended(part.file, f"made of {part.rows} pictures that were in the spool"))
