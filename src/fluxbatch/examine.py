@@ -120,6 +120,11 @@ def _disagreements(store: Store, dataset: Dataset) -> Iterator[Finding]:
     with store.reading() as tx:
         if ledger.audit(tx, dataset.id) != ledger.balance(tx, dataset.id):
             yield Finding(store.url, "the attempts do not add up to the balance", "bring back a copy of the ledger")
+        for window in ledger.audit_windows(tx):
+            place = f"{store.url}, {window.period} from {window.first_day}"
+            yield Finding(
+                place, "what was sent in it does not add up to what it holds", "bring back a copy of the ledger"
+            )
         for key, number, actual in ledger.made_keys(tx, dataset.id):
             found = in_parts.pop((key, number), None)
             place = f"attempt {number} of {key}"

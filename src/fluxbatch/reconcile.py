@@ -16,7 +16,7 @@ from pathlib import Path
 
 from fluxbatch.budget import ledger
 from fluxbatch.budget.entries import AttemptId, Decision, OpenAttempt, Settlement, State
-from fluxbatch.budget.quarters import account_of, adopted, quarters, sent_between
+from fluxbatch.budget.quarters import account_of, quarters, sent_between
 from fluxbatch.budget.reconcile import QUARTER_US, Name, Stretch, compare, span_of
 from fluxbatch.budget.store import Store
 from fluxbatch.cloudflare.analytics import NoFigures, Span, billed
@@ -63,10 +63,9 @@ def reconcile(
         with store.reading() as tx:
             unknown = ledger.open_attempts(tx, dataset.id)
             after = ledger.balance(tx, dataset.id)
-            from_parts = adopted(tx, account)
         assert after is not None
         compared, why_not = _compared(store, dataset, settings, account, now, offline=offline)
-    return Reconciled(folder, now, unknown, before, after, settled, compared, why_not, from_parts)
+    return Reconciled(folder, now, unknown, before, after, settled, compared, why_not)
 
 
 def _account(store: Store, dataset: Dataset, settings: Settings) -> str:

@@ -72,7 +72,7 @@ def repair(folder: Path, settings: Settings) -> Repaired:
             mended += [*mend_parts(dataset, spool), *take_missing(dataset, spool)]
             recovery = recover_all(store, dataset, spool, _account(store, dataset, settings), None, run, now_us())
             mended += _of_recovery(dataset, recovery)
-            mended += _book(store, dataset, run)
+            mended += _book(store, dataset)
             gone = _lose(store, dataset, listed_before={part.sha256 for part in listed})
             waiting = list(recovery.unsealed.values())
             for part in seal(dataset, spool, waiting, run_id=run, sealed_at=_now()):
@@ -116,16 +116,16 @@ def _of_recovery(dataset: Dataset, recovery: Recovery) -> Iterator[Mended]:
         yield Mended("ledger", f"{recovery.stranded} answers of a run that died count as lost")
 
 
-def _book(store: Store, dataset: Dataset, run: str) -> list[Mended]:
+def _book(store: Store, dataset: Dataset) -> list[Mended]:
     """Book what parts hold and the ledger lacks, also of parts that it thought it had booked."""
-    found, _ = held(dataset)
+    booked = 0
     with store.transaction() as tx:
         known = {(key, number) for key, number, _ in ledger.made_keys(tx, dataset.id)}
-        booked = sum(
-            ledger.adopt(tx, AttemptId(dataset.id, key, number), actual, run, now_us())
-            for (key, number), actual in found.items()
-            if (key, number) not in known
-        )
+        for part in dataset.parts:
+            for key, number, actual, sent_at_us in dataset.sent(part):
+                if (key, number) not in known:
+                    attempt = AttemptId(dataset.id, key, number)
+                    booked += ledger.adopt(tx, attempt, actual, part.run_id, now_us(), sent_at_us)
     return [Mended("ledger", f"{booked} pictures of the parts were booked that it did not know")] if booked else []
 
 

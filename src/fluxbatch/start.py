@@ -26,6 +26,7 @@ from fluxbatch.budget.store import Store
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.own import check_own_schema
+from fluxbatch.dataset.parts import check_whole
 from fluxbatch.dataset.quarantine import SetAside
 from fluxbatch.dataset.recovery import recover
 from fluxbatch.dataset.spool import Spool, Spooled
@@ -65,9 +66,11 @@ def book_parts(store: Store, dataset: Dataset, now_us: int) -> int:
         with store.reading() as tx:
             if ledger.part_is_booked(tx, dataset.id, part.sha256):
                 continue
+        check_whole(dataset.path(part), part.sha256)
         with store.transaction() as tx:
-            for key, number, actual in dataset.keys(part):
-                booked += ledger.adopt(tx, AttemptId(dataset.id, key, number), actual, part.run_id, now_us)
+            for key, number, actual, sent_at_us in dataset.sent(part):
+                attempt = AttemptId(dataset.id, key, number)
+                booked += ledger.adopt(tx, attempt, actual, part.run_id, now_us, sent_at_us)
             ledger.mark_part_booked(tx, dataset.id, part.sha256)
     if booked:
         log.warning("the ledger did not know %d pictures of %s: booked from its parts", booked, dataset.folder)
@@ -92,13 +95,23 @@ def recover_all(
         log.warning(
             "%d answers were lost when a run ended: counted as spent, not sent again by themselves", len(stranded)
         )
-    with store.reading() as tx:
-        balance = ledger.audit(tx, dataset.id)
-        stored = ledger.balance(tx, dataset.id)
-    if balance is None or balance != stored:
-        raise LedgerError(
-            f"the ledger {store.url} contradicts itself: its attempts add up to {balance}, its balance says {stored}; "
-            "bring back a copy, or move it away: a new one is filled from the dataset's parts"
-        )
+    balance = _audited(store, dataset.id, account)
     unsealed = {entry.key: entry for entry in found.adoptable}
     return Recovery(balance, unsealed, adopted, len(stranded), tuple(found.listed), tuple(found.quarantined))
+
+
+def _audited(store: Store, dataset: str, account: str) -> Balance:
+    """The balance, when the ledger's attempts add up to it, and to what the account's days and months hold."""
+    with store.reading() as tx:
+        balance, stored = ledger.audit(tx, dataset), ledger.balance(tx, dataset)
+        windows = ledger.audit_windows(tx, account)
+    fault = None if balance == stored else f"its attempts add up to {balance}, its balance says {stored}"
+    if windows:
+        first = windows[0]
+        fault = f"what was sent in the {first.period} from {first.first_day} on does not add up to what stands there"
+    if balance is None or fault is not None:
+        raise LedgerError(
+            f"the ledger {store.url} contradicts itself: {fault}; "
+            "bring back a copy, or move it away: a new one is filled from the dataset's parts"
+        )
+    return balance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -25,6 +26,8 @@ from fluxbatch.budget.store import Store
 from fluxbatch.models.money import Money, charge
 
 T = TypeVar("T")
+
+POSTGRES = os.environ.get("FLUXBATCH_TEST_POSTGRES")
 
 DATASET = "d1"
 ACCOUNT = "a" * 32

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import asyncio
+import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -15,7 +17,7 @@ from fluxbatch.budget.journal import BATCH_MAX, ThreadJournal
 from fluxbatch.budget.store import Store
 from fluxbatch.errors import AlreadyResolved, LedgerError, StorageError
 from fluxbatch.models.money import ZERO
-from tests.budget.budget_kit import BOUND, DATASET, NOW_US, POSTED, VOID, Books
+from tests.budget.budget_kit import BOUND, DATASET, NOW_US, POSTED, VOID, Books, books
 
 
 class CountingStore:
@@ -174,9 +176,15 @@ async def test_a_closed_journal_does_not_let_a_caller_wait_for_ever(ledger_books
     assert ledger_books.balance.reserved == ZERO
 
 
-async def test_a_full_disk_fails_all_that_waits_and_all_that_comes_after(ledger_books: Books):
-    store = ledger_books.store
-    ledger_books.open(10**15)
+@pytest.fixture
+def sqlite_books(tmp_path: Path) -> Iterator[Books]:
+    with books(tmp_path) as opened:
+        opened.open(10**15)
+        yield opened
+
+
+async def test_a_full_disk_fails_all_that_waits_and_all_that_comes_after(sqlite_books: Books):
+    store = sqlite_books.store
 
     @sa.event.listens_for(store._engine, "begin")
     def _no_more_pages(connection: Connection) -> None:
@@ -190,7 +198,7 @@ async def test_a_full_disk_fails_all_that_waits_and_all_that_comes_after(ledger_
         assert "database or disk is full" in str(answers[0])
         with pytest.raises(LedgerError, match="full"):
             await journal.do(lambda tx: None)  # it would fit, and is refused all the same: broken stays broken
-    assert ledger_books.balance.reserved == ZERO
+    assert sqlite_books.balance.reserved == ZERO
 
 
 class FailingStore:
@@ -211,4 +219,93 @@ async def test_a_commit_that_fails_is_never_reported_as_done(ledger_books: Books
         answers = await asyncio.gather(*(journal.do(reserve(key)) for key in "abc"), return_exceptions=True)
     assert [type(answer) for answer in answers] == [LedgerError] * 3
     assert "Input/output error" in str(answers[0])
+    assert ledger_books.balance.reserved == ZERO
+
+
+def ends_the_thread(tx: Connection) -> None:
+    tx.execute(sa.text("UPDATE datasets SET cap_nano_usd = 0"))
+    raise SystemExit  # the one thing that a thread does not survive
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_nobody_waits_for_ever_when_the_thread_ends_in_the_middle_and_nothing_undone_is_told_as_done(
+    ledger_books: Books,
+):
+    store = CountingStore(ledger_books.store)
+    journal = ThreadJournal(store)  # type: ignore[arg-type]
+    async with asyncio.timeout(30):
+        answers = await at_once(store, journal, reserve("before"), ends_the_thread, reserve("after"))
+        assert [type(answer) for answer in answers] == [LedgerError] * 3
+        with pytest.raises(LedgerError, match="in the middle of its work"):
+            await journal.do(reserve("later"))
+    journal.close()
+    assert ledger_books.balance.reserved == ZERO
+    assert ledger_books.balance.cap_nano_usd == 10 * BOUND.nano_usd
+
+
+class ClosedMeanwhile(queue.SimpleQueue):  # type: ignore[type-arg]
+    """The first job finds that somebody closes the journal just as it is put in."""
+
+    close: Callable[[], None]
+    closing: threading.Thread | None = None
+
+    def put(self, job: object) -> None:  # type: ignore[override]
+        if job is not None and self.closing is None:
+            self.closing = threading.Thread(target=self.close)
+            self.closing.start()
+            self.closing.join(0.2)  # as far as it gets
+        super().put(job)
+
+
+async def test_what_is_put_in_while_the_journal_closes_is_done_or_refused(ledger_books: Books, monkeypatch):
+    monkeypatch.setattr("fluxbatch.budget.journal.queue.SimpleQueue", ClosedMeanwhile)
+    journal = ThreadJournal(ledger_books.store)
+    monkeypatch.undo()  # the queue is everybody's
+    jobs: ClosedMeanwhile = journal._jobs  # type: ignore[assignment]
+    jobs.close = journal.close
+    assert await asyncio.wait_for(journal.do(reserve("k")), 30) == Reserved(AttemptId(DATASET, "k", 1))
+    assert jobs.closing is not None
+    await asyncio.to_thread(jobs.closing.join, 30)
+    with pytest.raises(RuntimeError, match="closed"):
+        await journal.do(reserve("later"))
+    assert ledger_books.balance.reserved == BOUND
+
+
+class FailsToRollBack(CountingStore):
+    """A store whose rollback fails: the disk is gone."""
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        with self._store.transaction() as tx:
+            try:
+                yield tx
+            except ValueError:
+                raise LedgerError("the ledger cannot be used: disk I/O error") from None
+        self.commits += 1
+
+
+async def test_a_bug_on_a_disk_that_fails_is_no_reason_to_try_the_others_again(ledger_books: Books):
+    store = FailsToRollBack(ledger_books.store)
+    with journal_over(store) as journal:
+        answers = await at_once(store, journal, reserve("before"), bug, reserve("after"))
+    assert [type(answer) for answer in answers] == [LedgerError] * 3
+    assert ledger_books.balance.reserved == ZERO
+
+
+async def test_each_effect_of_a_batch_with_a_bug_is_done_once(ledger_books: Books):
+    """The innocent are run twice, and what the first time wrote is undone."""
+    ledger_books.reserve("k")
+    store = CountingStore(ledger_books.store)
+    ran: list[str] = []
+
+    def count(tx: Connection) -> int:
+        ran.append("count")
+        tx.execute(sa.text("UPDATE datasets SET cap_nano_usd = cap_nano_usd + 1"))
+        return len(ran)
+
+    with journal_over(store) as journal:
+        first, failed, posted, second = await at_once(store, journal, count, bug, resolve("k"), count)
+    assert isinstance(failed, ValueError)
+    assert (first, posted, second) == (2, None, 3)
+    assert ledger_books.balance.cap_nano_usd == 10 * BOUND.nano_usd + 2
     assert ledger_books.balance.reserved == ZERO

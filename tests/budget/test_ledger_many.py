@@ -7,14 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from fluxbatch.budget.entries import End, Reserved, Resolution, State
+import pytest
+
+from fluxbatch.budget import ledger, windows
+from fluxbatch.budget.entries import End, Period, Reserved, Resolution, State
+from fluxbatch.budget.store import take_slots
 from fluxbatch.models.money import ZERO, Money, charge
-from tests.budget.budget_kit import BOUND, books
+from tests.budget.budget_kit import ACCOUNT, BOUND, NOW_US, books
+from tests.soak import soak
 
 T = TypeVar("T")
 
-PROCESSES = 4
-EACH = 100
+PROCESSES = soak(4, 8)
+EACH = soak(100, 1_000)
 
 
 def _reserve_all(folder: Path, name: str) -> int:
@@ -63,4 +68,32 @@ def test_processes_that_open_a_new_ledger_at_once_and_spend_agree_on_the_sum(tmp
         balance = own.balance
         assert balance.spent == sum(spent, ZERO)
         assert (balance.reserved, balance.unknown) == (ZERO, ZERO)
-        assert 0 <= balance.free_nano_usd < 2 * BOUND.nano_usd  # what others held at the last denial came free
+        came_free = (PROCESSES - 1) * charge(
+            60_000
+        ).nano_usd  # what the others held at the last denial, less its charge
+        assert 0 <= balance.free_nano_usd < BOUND.nano_usd + came_free
+
+
+def _reserve_for_one_account(folder: Path, name: str) -> tuple[int, list[int]]:
+    """Spend from a dataset of its own, under the caps that all share, with a moment of the pace for each."""
+    reserved, moments = 0, []
+    with books(folder) as own:
+        own.open(10**15, dataset=name)
+        for number in range(EACH):
+            reserved += isinstance(own.reserve(f"{number}", dataset=name), Reserved)
+            moments.append(own.do(lambda tx: take_slots(tx, ACCOUNT, 2, 1000, NOW_US, 10**12)))
+    return reserved, moments
+
+
+@pytest.mark.parametrize("period", list(Period))
+def test_datasets_of_one_account_together_reserve_exactly_what_its_window_holds(tmp_path: Path, period: Period):
+    fits = PROCESSES * EACH // 2
+    with books(tmp_path) as own:
+        own.do(lambda tx: ledger.set_cap(tx, ACCOUNT, period, fits * BOUND.nano_usd + BOUND.nano_usd - 1))
+        results = _in_processes(tmp_path, _reserve_for_one_account)
+        assert sum(reserved for reserved, _ in results) == fits
+        with own.store.reading() as tx:
+            assert ledger.audit_windows(tx) == []
+            assert {held.reserved for held in windows.stored(tx, ACCOUNT).values()} == {BOUND * fits}
+    moments = sorted(moment for _, taken in results for moment in taken)
+    assert moments == [NOW_US + number * 2000 for number in range(PROCESSES * EACH)]  # none twice, none left out

@@ -163,6 +163,18 @@ class TestTakeSlots:
         later = NOW_US + HORIZON_US + SECOND_US
         assert self.take(ledger_books, now_us=later) == later
 
+    @pytest.mark.parametrize("is_new", [True, False])
+    def test_moments_are_taken_by_one_statement(self, ledger_books: Books, is_new: bool):
+        """What is read first and written then may have been taken by another in between."""
+        if not is_new:
+            self.take(ledger_books)
+        statements: list[str] = []
+        with ledger_books.store.transaction() as tx:
+            sa.event.listen(tx, "before_cursor_execute", lambda c, cursor, text, *_: statements.append(text))
+            take_slots(tx, ACCOUNT, 1, SECOND_US, NOW_US, HORIZON_US)
+        assert len(statements) == 1
+        assert statements[0].startswith("INSERT")
+
     @given(st.lists(st.tuples(st.integers(1, 16), st.integers(0, 90_000)), max_size=30))
     @settings(max_examples=15, deadline=None)
     def test_moments_are_never_closer_than_the_interval(self, steps: list[tuple[int, int]]):

@@ -102,8 +102,9 @@ class TestDisagreements:
     def test_a_picture_that_the_ledger_does_not_know_is_booked(self, desk: Desk) -> None:
         made(desk)
         sql(desk, "DELETE FROM attempts WHERE key IN (SELECT key FROM attempts LIMIT 2)")
-        sql(desk, f"UPDATE datasets SET spent_nano_usd = spent_nano_usd - 2 * {SMALL_CENTINEURONS * 110}, "
-                  f"spent_centineurons = spent_centineurons - 2 * {SMALL_CENTINEURONS}")  # fmt: skip
+        for books in ("datasets", "windows"):
+            less = f"spent_nano_usd - {2 * SMALL_CENTINEURONS * 110}", f"spent_centineurons - {2 * SMALL_CENTINEURONS}"
+            sql(desk, f"UPDATE {books} SET spent_nano_usd = {less[0]}, spent_centineurons = {less[1]}")
         assert str(verify(desk).ended(1).json).count("is in a part and not in the ledger") == 2
         said = repair(desk).ended(0).json
         assert any("2 pictures of the parts were booked" in done for done in said["mended"])
@@ -115,7 +116,8 @@ class TestDisagreements:
         made(desk, 3)
         dearer = "actual_nano_usd = actual_nano_usd + 110, actual_centineurons = actual_centineurons + 1"
         sql(desk, f"UPDATE attempts SET {dearer} WHERE key IN (SELECT key FROM attempts LIMIT 1)")
-        sql(desk, f"UPDATE datasets SET {dearer.replace('actual', 'spent')}")
+        for books in ("datasets", "windows"):
+            sql(desk, f"UPDATE {books} SET {dearer.replace('actual', 'spent')}")
         [finding] = verify(desk).ended(1).json["findings"]
         assert "in the ledger and 0.000412500 in its part" in finding
         assert len(repair(desk).ended(1).json["findings"]) == 1

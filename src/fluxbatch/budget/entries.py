@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from calendar import monthrange
 from dataclasses import dataclass
+from datetime import date, timedelta
 from enum import StrEnum
+from functools import lru_cache
 
 from fluxbatch.models.money import ZERO, Money
+
+US_PER_DAY = 86_400_000_000
 
 
 class State(StrEnum):
@@ -95,6 +100,52 @@ class Balance:
         return self.spent + self.unknown
 
 
+class Period(StrEnum):
+    """What an account's caps are for, beside the cap of each dataset."""
+
+    DAY = "day"
+    MONTH = "month"
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One UTC day or month of an account, by its first day: as Cloudflare counts."""
+
+    account: str
+    period: Period
+    first_day: date
+
+    @property
+    def resets_on(self) -> date:
+        """The day on which the next one begins, at 00:00 UTC."""
+        days = 1 if self.period == Period.DAY else monthrange(self.first_day.year, self.first_day.month)[1]
+        return self.first_day + timedelta(days=days)
+
+
+def windows_at(account: str, at_us: int) -> tuple[Window, Window]:
+    """The day and the month of the account in which that moment lies."""
+    day = _day_of(at_us // US_PER_DAY)
+    return Window(account, Period.DAY, day), Window(account, Period.MONTH, day.replace(day=1))
+
+
+@lru_cache(maxsize=64)
+def _day_of(days: int) -> date:
+    return date(1970, 1, 1) + timedelta(days=days)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a window holds: charges that are booked, bounds on their way, and what may have been billed."""
+
+    spent: Money = ZERO
+    reserved: Money = ZERO
+    unknown: Money = ZERO
+
+    @property
+    def gone_nano_usd(self) -> int:
+        return self.spent.nano_usd + self.reserved.nano_usd + self.unknown.nano_usd
+
+
 @dataclass(frozen=True, slots=True)
 class Reserved:
     """The guard said yes: the bound has left the budget and the attempt is marked as sent, durably."""
@@ -104,9 +155,22 @@ class Reserved:
 
 @dataclass(frozen=True, slots=True)
 class Denied:
-    """The guard said no: the bound does not fit what the budget has left."""
+    """The guard said no: the bound does not fit what the budget has left. `balance` is of the budget that refused: the
+    dataset's, or that of the account's day or month, which is `window` (the month, when both refuse)."""
 
     balance: Balance
+    window: Window | None = None
+
+    @property
+    def reason(self) -> str:
+        if self.window is None:
+            return "the budget is used up"
+        first = self.window.first_day
+        name = f"{first:%Y-%m-%d}" if self.window.period == Period.DAY else f"{first:%Y-%m}"
+        return (
+            f"the account's budget for the {self.window.period} {name} is used up; "
+            f"the next begins on {self.window.resets_on} at 00:00 UTC"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,35 +53,60 @@ class ThreadJournal:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._broken: LedgerError | None = None
         self._closed = False
+        self._entry = threading.Lock()
+        """Held by who puts a job in, and by who ends: so nothing is put in behind the end, where nobody would do it."""
         self._thread = threading.Thread(target=self._work, name="fluxbatch-ledger", daemon=True)
         self._thread.start()
 
     async def do(self, operation: Callable[[Connection], T], *, may_wait: bool = False) -> T:
         """Run the operation and wait until it is durable. LedgerError once the database has failed: it stays so."""
-        if self._broken is not None:
-            raise self._broken
-        if self._closed:
-            raise RuntimeError("the journal is closed: nobody would do this")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[T] = loop.create_future()
-        self._jobs.put(_Job(operation, loop, future, may_wait))
+        with self._entry:
+            if self._broken is not None:
+                raise self._broken
+            if self._closed:
+                raise RuntimeError("the journal is closed: nobody would do this")
+            self._jobs.put(_Job(operation, loop, future, may_wait))
         return await future
 
     def close(self) -> None:
         """Finish what waits, then end the thread."""
-        self._closed = True
-        self._jobs.put(None)
+        with self._entry:
+            self._closed = True
+            self._jobs.put(None)
         self._thread.join()
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            batch, last = self._take(job)
+        try:
+            last = False
+            while not last and (job := self._jobs.get()) is not None:
+                batch, last = self._take(job)
+                self._do_and_tell(batch)
+        finally:
+            self._refuse_the_rest()
+
+    def _do_and_tell(self, batch: list[_Job]) -> None:
+        """Whatever happens, nobody waits for ever; what was not seen to be committed is never told as done."""
+        committed = False
+        try:
             self._commit(batch)
-            for loop in {job.loop for job in batch}:
-                with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-                    loop.call_soon_threadsafe(_tell, [job for job in batch if job.loop is loop])
-            if last:
-                return
+            committed = True
+        finally:
+            if not committed:
+                self._broken = LedgerError("the ledger's thread was ended in the middle of its work; run it again")
+                _fail(batch, self._broken)
+            _tell_all(batch)
+
+    def _refuse_the_rest(self) -> None:
+        with self._entry:
+            self._closed = True
+            rest = []
+            while not self._jobs.empty():
+                job = self._jobs.get()
+                rest += [job] if job is not None else []
+        _fail(rest, self._broken or RuntimeError("the journal is closed: nobody would do this"))
+        _tell_all(rest)
 
     def _take(self, first: _Job) -> tuple[list[_Job], bool]:
         """All that waits, and whether the end was among it. Who may wait does, for a moment: a request that is about
@@ -131,6 +156,12 @@ def _run(job: _Job, tx: Connection) -> None:
 def _fail(batch: list[_Job], error: BaseException) -> None:
     for job in batch:
         job.error = error
+
+
+def _tell_all(batch: list[_Job]) -> None:
+    for loop in {job.loop for job in batch}:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            loop.call_soon_threadsafe(_tell, [job for job in batch if job.loop is loop])
 
 
 def _tell(batch: list[_Job]) -> None:

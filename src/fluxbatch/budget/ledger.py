@@ -7,90 +7,74 @@ unless the bound fits, whoever else is spending.
 
 from __future__ import annotations
 
-from typing import Any
-
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from fluxbatch.budget import windows
 from fluxbatch.budget.entries import (
     AttemptId,
     Balance,
-    Decision,
     Denied,
     End,
     OpenAttempt,
     Reserved,
     Resolution,
-    Settlement,
     State,
 )
 from fluxbatch.budget.history import has_attempts as has_attempts
 from fluxbatch.budget.history import histories as histories
 from fluxbatch.budget.history import made_keys as made_keys
-from fluxbatch.budget.tables import attempts, booked_parts, datasets, settlements
+from fluxbatch.budget.moves import (
+    adding,
+    deltas_of,
+    find_attempt,
+    move,
+    move_dataset,
+    names_of,
+    this_attempt,
+    this_dataset,
+)
+from fluxbatch.budget.settle import decisions as decisions
+from fluxbatch.budget.settle import settle as settle
+from fluxbatch.budget.tables import attempts, booked_parts, datasets, insert_into
+from fluxbatch.budget.windows import audit_windows as audit_windows
+from fluxbatch.budget.windows import caps_of as caps_of
+from fluxbatch.budget.windows import set_cap as set_cap
 from fluxbatch.errors import AlreadyResolved, LedgerError
 from fluxbatch.models.money import ZERO, Money
 
-_this_dataset = datasets.c.dataset == sa.bindparam("b_dataset")
-_this_attempt = (
-    (attempts.c.dataset == sa.bindparam("b_dataset"))
-    & (attempts.c.key == sa.bindparam("b_key"))
-    & (attempts.c.number == sa.bindparam("b_number"))
-)
 _gone = datasets.c.spent_nano_usd + datasets.c.reserved_nano_usd + datasets.c.unknown_nano_usd
-
-
-def _moves(*columns: str) -> dict[Any, Any]:
-    """SET clauses that add a bound amount (`d_<column>`) to each balance column."""
-    return {datasets.c[name]: datasets.c[name] + sa.bindparam(f"d_{name}") for name in columns}
-
-
 _RESERVED = ("reserved_nano_usd", "reserved_centineurons")
-_ALL = (*_RESERVED, "spent_nano_usd", "spent_centineurons", "unknown_nano_usd", "unknown_centineurons")
-
 _GUARD = (
     sa.update(datasets)
-    .where(_this_dataset, _gone + sa.bindparam("d_reserved_nano_usd") <= datasets.c.cap_nano_usd)
-    .values(_moves(*_RESERVED))
+    .where(this_dataset, _gone + sa.bindparam("d_reserved_nano_usd") <= datasets.c.cap_nano_usd)
+    .values(adding(*_RESERVED))
+    .returning(windows.account_of)
 )
-_MOVE = sa.update(datasets).where(_this_dataset).values(_moves(*_ALL))
+_ACCOUNT = sa.select(windows.account_of).where(this_dataset)
 _INSERT = sa.insert(attempts)
 _RESOLVE = (
     sa.update(attempts)
-    .where(_this_attempt, attempts.c.state == sa.bindparam("b_from"))
+    .where(this_attempt, attempts.c.state == sa.bindparam("b_from"))
     .values({name: sa.bindparam(f"v_{name}") for name in ("state", "end", "actual_nano_usd", "actual_centineurons")})
     .values({name: sa.bindparam(f"v_{name}") for name in ("resolved_at_us", "code", "message", "request_id")})
-    .returning(attempts.c.bound_nano_usd, attempts.c.bound_centineurons)
-)
-_UNKNOWN_ONE = sa.update(attempts).where(_this_attempt, attempts.c.state == State.UNKNOWN).returning(attempts)
-_SETTLE = {
-    State.POSTED: _UNKNOWN_ONE.values(
-        state=State.POSTED,
-        actual_nano_usd=sa.func.coalesce(sa.bindparam("v_nano_usd", type_=sa.BigInteger), attempts.c.bound_nano_usd),
-        actual_centineurons=sa.func.coalesce(
-            sa.bindparam("v_centineurons", type_=sa.BigInteger), attempts.c.bound_centineurons
-        ),
-    ),
-    State.VOID: _UNKNOWN_ONE.values(state=State.VOID),
-}
-_FIND = sa.select(attempts).where(_this_attempt)
-_FIND_SETTLEMENT = sa.select(settlements).where(
-    settlements.c.dataset == sa.bindparam("b_dataset"),
-    settlements.c.key == sa.bindparam("b_key"),
-    settlements.c.number == sa.bindparam("b_number"),
+    .returning(attempts.c.bound_nano_usd, attempts.c.bound_centineurons, attempts.c.run, attempts.c.sent_at_us)
 )
 
 
 def open_budget(tx: Connection, dataset: str, account: str, folder: str, cap_nano_usd: int | None) -> Balance:
     """Enter the dataset, with its cap, or give the one that stands there a new cap (None: leave it).
 
-    What it has spent is never reset.
+    What it has spent is never reset, and stays with the account that paid for it.
     """
+    before = tx.execute(sa.select(datasets.c.account).where(datasets.c.dataset == dataset).with_for_update()).scalar()
+    if before is not None and before != account:
+        windows.leave_with(tx, dataset, before)
     values: dict[str, object] = {"account": account, "folder": folder}
     if cap_nano_usd is not None:
         values["cap_nano_usd"] = cap_nano_usd
-    if tx.execute(sa.update(datasets).where(datasets.c.dataset == dataset).values(**values)).rowcount == 0:
-        tx.execute(sa.insert(datasets).values({"cap_nano_usd": 0, **values, "dataset": dataset}))
+    entry = insert_into(tx, datasets).values({"cap_nano_usd": 0, **values, "dataset": dataset})
+    tx.execute(entry.on_conflict_do_update(index_elements=["dataset"], set_=values))
     found = balance(tx, dataset)
     assert found is not None
     return found
@@ -110,17 +94,24 @@ def balance(tx: Connection, dataset: str) -> Balance | None:
 
 
 def reserve(tx: Connection, attempt: AttemptId, run: str, model: str, bound: Money, now_us: int) -> Reserved | Denied:
-    """Take the bound out of the budget and mark the attempt as sent, in one transaction; or Denied, nothing changed."""
+    """Take the bound out of every budget that applies and mark the attempt as sent, in one transaction; or Denied by
+    the first that has no room, and nothing changed."""
     guard = {
         "b_dataset": attempt.dataset,
+        "b_run": run,
         "d_reserved_nano_usd": bound.nano_usd,
         "d_reserved_centineurons": bound.centineurons,
     }
-    if tx.execute(_GUARD, guard).rowcount != 1:
+    account = tx.execute(_GUARD, guard).scalar()
+    if account is None:
         found = balance(tx, attempt.dataset)
         if found is None:
             raise _no_budget(attempt.dataset)
         return Denied(found)
+    denied = windows.reserve(tx, account, now_us, bound)
+    if denied is not None:
+        tx.execute(move_dataset, deltas_of(reserved=ZERO - bound) | {"b_dataset": attempt.dataset, "b_run": run})
+        return denied
     tx.execute(
         _INSERT,
         {
@@ -144,45 +135,16 @@ def resolve(tx: Connection, attempt: AttemptId, resolution: Resolution, now_us: 
     _resolve_from(tx, State.SENT, attempt, resolution, now_us)
 
 
-def settle(tx: Connection, attempt: AttemptId, decision: Decision, why: str, now_us: int) -> Settlement:
-    """Decide about an unknown attempt that it was billed or not; the decision stands beside it, with its reason.
-
-    The attempt keeps how it ended (failed, lost): there is no picture, whatever it cost. AlreadyResolved, naming the
-    first decision or resolution, when it is unknown no more; LedgerError when it is on its way or was never sent.
-    """
-    assert decision.state in (State.POSTED, State.VOID), "a decision leaves nothing unknown"
-    posted = decision.state == State.POSTED
-    given = decision.actual
-    assert given is None or min(given.nano_usd, given.centineurons) >= 0, "nobody is paid for a picture"
-    names = _names(attempt)
-    if posted:
-        names |= {"v_nano_usd": given and given.nano_usd, "v_centineurons": given and given.centineurons}
-    changed = tx.execute(_SETTLE[decision.state], names).first()
-    if changed is None:
-        raise _not_settled(tx, attempt, decision)
-    actual = Money(changed.actual_nano_usd, changed.actual_centineurons) if posted else ZERO
-    bound = Money(changed.bound_nano_usd, changed.bound_centineurons)
-    _move(tx, attempt.dataset, spent=actual, unknown=ZERO - bound)
-    entry = {"dataset": attempt.dataset, "key": attempt.key, "number": attempt.number, "state": decision.state}
-    booked = {"actual_nano_usd": actual.nano_usd, "actual_centineurons": actual.centineurons}
-    tx.execute(sa.insert(settlements).values(**entry, **booked, why=why, at_us=now_us))
-    return Settlement(attempt, decision.state, actual, why, now_us)
-
-
-def decisions(tx: Connection, dataset: str) -> list[Settlement]:
-    """Every decision about an attempt of the dataset, oldest first."""
-    where = settlements.c.dataset == dataset
-    order = (settlements.c.at_us, settlements.c.key, settlements.c.number)
-    return [_settlement(row) for row in tx.execute(sa.select(settlements).where(where).order_by(*order))]
-
-
-def adopt(tx: Connection, attempt: AttemptId, actual: Money, run: str, now_us: int) -> bool:
+def adopt(
+    tx: Connection, attempt: AttemptId, actual: Money, run: str, now_us: int, made_at_us: int | None = None
+) -> bool:
     """Book a picture that the dataset holds, whatever the ledger thought of its attempt: evidence beats a guess.
 
     True when something was booked, False when the picture stood there as made. An attempt that this ledger has never
-    seen (it is new, or older than the dataset) is entered; the model stands in the part.
+    seen (it is new, or older than the dataset) is entered, in the day and month in which it was made (`made_at_us`,
+    by default now); the model stands in the part.
     """
-    known = tx.execute(_FIND, _names(attempt)).first()
+    known = tx.execute(find_attempt, names_of(attempt)).first()
     if known is not None and known.state == State.POSTED and known.end == End.MADE:
         return False
     if balance(tx, attempt.dataset) is None:
@@ -199,9 +161,12 @@ def adopt(tx: Connection, attempt: AttemptId, actual: Money, run: str, now_us: i
         for which in ("bound", "actual")
         for unit in ("nano_usd", "centineurons")
     }
-    times = {"sent_at_us": now_us, "resolved_at_us": now_us}
+    sent_at_us = now_us if made_at_us is None else made_at_us
+    times = {"sent_at_us": sent_at_us, "resolved_at_us": now_us}
+    account = tx.execute(_ACCOUNT, {"b_dataset": attempt.dataset, "b_run": run}).scalar_one()
+    windows.enter(tx, account, sent_at_us)
     tx.execute(_INSERT, {**entry, **amounts, **times, "state": State.POSTED, "end": End.MADE})
-    _move(tx, attempt.dataset, spent=actual)
+    move(tx, attempt.dataset, run, sent_at_us, spent=actual)
     return True
 
 
@@ -227,8 +192,7 @@ def part_is_booked(tx: Connection, dataset: str, sha256: str) -> bool:
 
 def mark_part_booked(tx: Connection, dataset: str, sha256: str) -> None:
     """Note that each picture of the part stands in the ledger. Idempotent."""
-    if not part_is_booked(tx, dataset, sha256):
-        tx.execute(sa.insert(booked_parts).values(dataset=dataset, sha256=sha256))
+    tx.execute(insert_into(tx, booked_parts).values(dataset=dataset, sha256=sha256).on_conflict_do_nothing())
 
 
 def open_attempts(tx: Connection, dataset: str) -> list[OpenAttempt]:
@@ -272,10 +236,6 @@ def _no_budget(dataset: str) -> LedgerError:
     return LedgerError(f"dataset {dataset} is not in the ledger; open its budget first")
 
 
-def _names(attempt: AttemptId) -> dict[str, object]:
-    return {"b_dataset": attempt.dataset, "b_key": attempt.key, "b_number": attempt.number}
-
-
 def _resolve_from(
     tx: Connection, before: State, attempt: AttemptId, resolution: Resolution, now_us: int, freed: Money = ZERO
 ) -> None:
@@ -284,7 +244,7 @@ def _resolve_from(
     posted = resolution.state == State.POSTED
     changed = tx.execute(
         _RESOLVE,
-        _names(attempt)
+        names_of(attempt)
         | {
             "b_from": before,
             "v_state": resolution.state,
@@ -300,9 +260,11 @@ def _resolve_from(
     if changed is None:
         raise _not_resolved(tx, attempt, resolution)
     bound = Money(changed.bound_nano_usd, changed.bound_centineurons)
-    _move(
+    move(
         tx,
         attempt.dataset,
+        changed.run,
+        changed.sent_at_us,
         reserved=ZERO - bound if before == State.SENT else ZERO,
         spent=(resolution.actual if posted else ZERO) - freed,
         unknown=(bound if resolution.state == State.UNKNOWN else ZERO) - (bound if before == State.UNKNOWN else ZERO),
@@ -310,35 +272,7 @@ def _resolve_from(
 
 
 def _not_resolved(tx: Connection, attempt: AttemptId, resolution: Resolution) -> LedgerError:
-    row = tx.execute(_FIND, _names(attempt)).first()
+    row = tx.execute(find_attempt, names_of(attempt)).first()
     if row is None:
         return LedgerError(f"{attempt} is not in the ledger, so it cannot become {resolution.state}")
     return AlreadyResolved(f"{attempt} became {row.state} ({row.end}) before, so it cannot become {resolution.state}")
-
-
-def _not_settled(tx: Connection, attempt: AttemptId, decision: Decision) -> LedgerError:
-    first = tx.execute(_FIND_SETTLEMENT, _names(attempt)).first()
-    if first is not None:
-        return AlreadyResolved(
-            f"{attempt} was settled as {first.state} before ({first.why}), so it cannot be settled as {decision.state}"
-        )
-    row = tx.execute(_FIND, _names(attempt)).first()
-    if row is not None and row.state == State.SENT:
-        return LedgerError(f"{attempt} is on its way, or its run died: start the run again before it is settled")
-    if row is None:
-        return LedgerError(f"{attempt} is not in the ledger, so it cannot be settled as {decision.state}")
-    return AlreadyResolved(
-        f"{attempt} became {row.state} ({row.end}) before, so it cannot be settled as {decision.state}"
-    )
-
-
-def _settlement(row: Any) -> Settlement:
-    amount = Money(row.actual_nano_usd, row.actual_centineurons)
-    return Settlement(AttemptId(row.dataset, row.key, row.number), State(row.state), amount, row.why, row.at_us)
-
-
-def _move(tx: Connection, dataset: str, reserved: Money = ZERO, spent: Money = ZERO, unknown: Money = ZERO) -> None:
-    amounts = {"reserved": reserved, "spent": spent, "unknown": unknown}
-    deltas = {f"d_{name}_nano_usd": amount.nano_usd for name, amount in amounts.items()}
-    deltas |= {f"d_{name}_centineurons": amount.centineurons for name, amount in amounts.items()}
-    tx.execute(_MOVE, {"b_dataset": dataset, **deltas})

@@ -10,13 +10,16 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from fluxbatch.budget import windows
 from fluxbatch.budget.entries import Learned
-from fluxbatch.budget.tables import SCHEMA_VERSION, learned, metadata, paces, runs, schema_version
+from fluxbatch.budget.tables import SCHEMA_VERSION, insert_into, learned, metadata, paces, runs, schema_version
 from fluxbatch.errors import LedgerError
 
 BUSY_TIMEOUT_MS = 60_000
+SCHEMA_LOCK = 0x666C7578
+"""The advisory lock of PostgreSQL that one holds who makes the tables: any number that nobody else would take."""
 UPGRADED = frozenset({1})
-"""Older schemas, which lack nothing but tables: those are made when the ledger is opened."""
+"""Older schemas, which lack nothing but tables: those are made and filled when the ledger is opened."""
 
 _BUGS = (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError)
 """What a database raises when it was asked for the wrong thing; all else of its errors come from the world."""
@@ -48,11 +51,11 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """Read only; never waits for a writer."""
-        with (
-            self._failures_named(),
-            self._engine.connect().execution_options(fluxbatch_reading=True) as connection,
-        ):
+        """Read only, all of it as it was at one moment; never waits for a writer."""
+        options: dict[str, object] = {"fluxbatch_reading": True}
+        if self._engine.dialect.name == "postgresql":  # SQLite's readers always see one moment
+            options["isolation_level"] = "REPEATABLE READ"
+        with self._failures_named(), self._engine.connect().execution_options(**options) as connection:
             yield connection
 
     @contextmanager
@@ -72,11 +75,14 @@ class Store:
 
     def _check_schema(self) -> None:
         with self._engine.begin() as tx:
+            if tx.dialect.name == "postgresql":  # there, many may begin at once; SQLite's writers take turns
+                tx.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
             metadata.create_all(tx)
             version = tx.execute(sa.select(schema_version.c.version)).scalar()
             if version is None:
                 tx.execute(sa.insert(schema_version).values(version=SCHEMA_VERSION))
             elif version in UPGRADED:
+                windows.fill(tx)
                 tx.execute(sa.update(schema_version).values(version=SCHEMA_VERSION))
             elif version != SCHEMA_VERSION:
                 raise LedgerError(
@@ -122,14 +128,13 @@ def take_slots(tx: Connection, account: str, count: int, interval_us: int, now_u
     A pace that stands further ahead than the horizon was written by a clock that has since jumped back; after one
     horizon (a whole window) without a request, nothing that was sent before can matter any more.
     """
-    next_at = tx.execute(sa.select(paces.c.next_at_us).where(paces.c.account == account)).scalar()
-    first = min(max(next_at or 0, now_us), now_us + horizon_us)
-    if next_at is None:
-        tx.execute(sa.insert(paces).values(account=account, next_at_us=first + count * interval_us))
-    else:
-        until = first + count * interval_us
-        tx.execute(sa.update(paces).where(paces.c.account == account).values(next_at_us=until))
-    return first
+    next_at = paces.c.next_at_us
+    first = sa.case((next_at > now_us + horizon_us, now_us + horizon_us), (next_at < now_us, now_us), else_=next_at)
+    taken_us = count * interval_us
+    entry = insert_into(tx, paces).values(account=account, next_at_us=now_us + taken_us)
+    advance = entry.on_conflict_do_update(index_elements=["account"], set_={"next_at_us": first + taken_us})
+    until: int = tx.execute(advance.returning(paces.c.next_at_us)).scalar_one()
+    return until - taken_us
 
 
 def recall(tx: Connection, account: str, model: str) -> Learned | None:
@@ -141,10 +146,9 @@ def recall(tx: Connection, account: str, model: str) -> Learned | None:
 
 def remember(tx: Connection, account: str, model: str, what: Learned) -> None:
     """Keep what this run learned, for the next."""
-    where = (learned.c.account == account) & (learned.c.model == model)
     values = asdict(what)
-    if tx.execute(sa.update(learned).where(where).values(**values)).rowcount == 0:
-        tx.execute(sa.insert(learned).values(account=account, model=model, **values))
+    entry = insert_into(tx, learned).values(account=account, model=model, **values)
+    tx.execute(entry.on_conflict_do_update(index_elements=["account", "model"], set_=values))
 
 
 def open_run(tx: Connection, run: str, dataset: str, manifest: str, now_us: int) -> None:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import Connection
 
 SCHEMA_VERSION = 2
-"""Version 1 had no settlements. Every version so far only added tables."""
+"""Version 1 had no settlements, caps, windows and former accounts. Every version so far only added tables."""
 
 metadata = MetaData()
 
 schema_version = Table("schema_version", metadata, Column("version", Integer, primary_key=True))
+
+HOLDINGS = tuple(f"{what}_{unit}" for what in ("spent", "reserved", "unknown") for unit in ("nano_usd", "centineurons"))
+
+
+def _holdings() -> list[Column[int]]:
+    """What a dataset or a window holds, kept beside the attempts so that the guard need not add them up."""
+    return [Column(name, BigInteger, nullable=False, server_default=text("0")) for name in HOLDINGS]
+
 
 datasets = Table(
     "datasets",
@@ -18,12 +30,7 @@ datasets = Table(
     Column("account", String, nullable=False),
     Column("folder", String, nullable=False),
     Column("cap_nano_usd", BigInteger, nullable=False),
-    Column("spent_nano_usd", BigInteger, nullable=False, server_default=text("0")),
-    Column("spent_centineurons", BigInteger, nullable=False, server_default=text("0")),
-    Column("reserved_nano_usd", BigInteger, nullable=False, server_default=text("0")),
-    Column("reserved_centineurons", BigInteger, nullable=False, server_default=text("0")),
-    Column("unknown_nano_usd", BigInteger, nullable=False, server_default=text("0")),
-    Column("unknown_centineurons", BigInteger, nullable=False, server_default=text("0")),
+    *_holdings(),
 )
 
 attempts = Table(
@@ -55,6 +62,36 @@ Index(
     attempts.c.state,
     sqlite_where=attempts.c.state.in_(("sent", "unknown")),
     postgresql_where=attempts.c.state.in_(("sent", "unknown")),
+)
+
+# Caps are the account's, beside each dataset's own; windows are kept without a cap as well, so that one that is set
+# later counts what was spent before. An attempt belongs to the day and month in which it was sent.
+caps = Table(
+    "caps",
+    metadata,
+    Column("account", String, primary_key=True),
+    Column("period", String, primary_key=True),
+    Column("cap_nano_usd", BigInteger, nullable=False),
+)
+
+windows = Table(
+    "windows",
+    metadata,
+    Column("account", String, primary_key=True),
+    Column("period", String, primary_key=True),
+    Column("first_day", String, primary_key=True),
+    *_holdings(),
+    sqlite_with_rowid=False,
+)
+
+# A dataset that goes on under another account leaves what its runs have spent with the account that paid.
+former_accounts = Table(
+    "former_accounts",
+    metadata,
+    Column("dataset", String, primary_key=True),
+    Column("run", String, primary_key=True),
+    Column("account", String, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 # A decision about an unknown attempt is a fact of its own: the attempt keeps how it ended.
@@ -107,3 +144,8 @@ learned = Table(
     Column("rate_per_minute", Float),
     Column("latency_s", Float),
 )
+
+
+def insert_into(tx: Connection, table: Table) -> Any:
+    """An INSERT that can say what to do about a row that is there already, in the database's own dialect."""
+    return (postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert)(table)

@@ -23,7 +23,7 @@ from fluxbatch.dataset import files, lock
 from fluxbatch.dataset.card import card
 from fluxbatch.dataset.header import Header, Part, catalogue_text, parse_header, parse_part
 from fluxbatch.dataset.own import kept_schema
-from fluxbatch.dataset.parts import key_rows
+from fluxbatch.dataset.parts import key_rows, sent_rows
 from fluxbatch.dataset.record import RESERVED, part_schema
 from fluxbatch.dataset.spool import Spool
 from fluxbatch.errors import DatasetError
@@ -158,6 +158,10 @@ class Dataset:
     def keys(self, part: Part) -> Iterator[tuple[str, int, Money]]:
         """Key, attempt and actual charge of each row: what the ledger has to know of a part."""
         return key_rows(self.path(part))
+
+    def sent(self, part: Part) -> Iterator[tuple[str, int, Money, int]]:
+        """As `keys`, and when each request was sent, in microseconds since 1970: a charge belongs to that day."""
+        return sent_rows(self.path(part))
 
     @property
     def spent(self) -> Money:

@@ -212,7 +212,7 @@ class Engine:
                     return True
                 balance, bound = denied.balance, request.quote.bound.nano_usd
                 if self._unsettled == 0 or bound > balance.free_nano_usd + balance.reserved.nano_usd:
-                    self.stop.request(StoppedBy.BUDGET, "the budget is used up")
+                    self.stop.request(StoppedBy.BUDGET, denied.reason)
                     return False
                 await settled.wait()
         return False
