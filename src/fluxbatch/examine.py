@@ -18,6 +18,7 @@ from fluxbatch import tell
 from fluxbatch.budget import ledger
 from fluxbatch.budget import store as side
 from fluxbatch.budget.entries import Balance, Settlement, State
+from fluxbatch.budget.quarters import account_of
 from fluxbatch.budget.store import Store
 from fluxbatch.cloudflare.client import Client
 from fluxbatch.cloudflare.outcome import Fatal
@@ -26,7 +27,7 @@ from fluxbatch.dataset.catalogue import CATALOGUE, Dataset
 from fluxbatch.dataset.spool import Spooled, scan
 from fluxbatch.dataset.verify import Finding, verify_dataset
 from fluxbatch.errors import DatasetError, FluxbatchError, StorageError
-from fluxbatch.job import credentials_of, defaults_of
+from fluxbatch.job import SIMULATOR_ACCOUNT_ID, credentials_of, defaults_of
 from fluxbatch.models.money import Money, decimal_usd, exact
 from fluxbatch.settings import Settings
 
@@ -107,6 +108,13 @@ def _looked_at(folder: Path, settings: Settings) -> tuple[list[Finding], str]:
         findings = all_findings(store, dataset)
     pictures = sum(part.rows for part in dataset.parts)
     return findings, f"{pictures:,} pictures in {len(dataset.parts)} parts are whole, and the ledger agrees"
+
+
+def paying_account(store: Store, dataset: Dataset, settings: Settings) -> str:
+    """The account that the ledger has for the dataset; when it knows none, the one that a run would now be paid by."""
+    with store.reading() as tx:
+        known = account_of(tx, dataset.id)
+    return known or (SIMULATOR_ACCOUNT_ID if dataset.simulated else settings.account_id or "")
 
 
 def all_findings(store: Store, dataset: Dataset) -> list[Finding]:

@@ -28,7 +28,7 @@ from fluxbatch.dataset.repair import Mended, is_torn, mend_catalogue, mend_parts
 from fluxbatch.dataset.shards import seal
 from fluxbatch.dataset.verify import Finding
 from fluxbatch.errors import DatasetError
-from fluxbatch.examine import all_findings, held, spooled
+from fluxbatch.examine import all_findings, held, paying_account, spooled
 from fluxbatch.job import SIMULATOR_ACCOUNT_ID
 from fluxbatch.models.money import ZERO, Money, exact
 from fluxbatch.prepare import new_run_id, now_us
@@ -70,7 +70,7 @@ def repair(folder: Path, settings: Settings) -> Repaired:
             spool, run = dataset.spool(), new_run_id()
             listed = dataset.parts
             mended += [*mend_parts(dataset, spool), *take_missing(dataset, spool)]
-            recovery = recover_all(store, dataset, spool, _account(store, dataset, settings), None, run, now_us())
+            recovery = recover_all(store, dataset, spool, paying_account(store, dataset, settings), None, run, now_us())
             mended += _of_recovery(dataset, recovery)
             mended += _book(store, dataset)
             gone = _lose(store, dataset, listed_before={part.sha256 for part in listed})
@@ -97,12 +97,6 @@ def _mend_catalogue(store: Store, folder: Path) -> Mended:
         raise DatasetError(f"{folder} has a torn catalogue and no .fluxbatch folder; bring both back from a copy")
     with lock.hold(folder / ".fluxbatch" / "lock"):
         return mend_catalogue(folder, is_simulated)
-
-
-def _account(store: Store, dataset: Dataset, settings: Settings) -> str:
-    with store.reading() as tx:
-        known = account_of(tx, dataset.id)
-    return known or (SIMULATOR_ACCOUNT_ID if dataset.simulated else settings.account_id or "")
 
 
 def _of_recovery(dataset: Dataset, recovery: Recovery) -> Iterator[Mended]:

@@ -221,6 +221,21 @@ class TestParts:
         assert part.read_bytes() == sound
         whole(desk, 6)
 
+    def test_a_lost_ledger_is_not_filled_from_a_damaged_part(self, desk: Desk) -> None:
+        """A dictionary page has no checksum: a flipped charge or key would have been booked as it was read."""
+        manifest = made(desk)
+        part = part_files(desk.out)[0]
+        flip(part, part.stat().st_size - 4000)
+        shutil.rmtree(desk.ledger.parent)
+        requests = desk.requests
+        said = desk.run(manifest).ended(5)
+        assert "verify --repair" in said.err
+        assert desk.requests == requests
+        status = desk.command("status", str(desk.out), "--json").ended(0).json
+        assert status.get("spent_usd", "0") == "0"
+        repair(desk)
+        assert verify(desk).ended(0)
+
 
 class TestSpoolAndCatalogue:
     def test_a_damaged_spool_file_is_set_aside_and_its_picture_told_as_gone(self, desk: Desk) -> None:
