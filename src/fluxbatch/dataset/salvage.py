@@ -1,7 +1,8 @@
 """What can still be read of a damaged part, row by row: a flipped bit shall cost one picture, not five hundred.
 
 A row is saved when its picture has the hash beside it, and every other column of its row group is as it was written:
-written again, it has to be the same bytes (`rewritten.py` says why checksums are not enough).
+written again, it has to be the same bytes (`rewritten.py` says why checksums are not enough; where not every value
+comes back as the same bytes, a sound row may not be saved, but what is saved is sound).
 """
 
 from __future__ import annotations
@@ -17,8 +18,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dataset.image import SUFFIXES
+from fluxbatch.dataset.own import fit_row
 from fluxbatch.dataset.parts import UNREADABLE
-from fluxbatch.dataset.rewritten import is_plain, schema_given
+from fluxbatch.dataset.rewritten import schema_given
 from fluxbatch.dataset.shards import part_settings
 
 _IMAGE = "image"
@@ -38,8 +41,7 @@ def salvage(dataset: Dataset, path: Path) -> Iterator[Saved]:
     try:
         checked = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
         unchecked = pq.ParquetFile(path, page_checksum_verification=False, pre_buffer=False)
-        is_ours = checked.schema_arrow.equals(dataset.schema) and is_plain(dataset.schema)
-        groups = checked.num_row_groups if is_ours else 0
+        groups = checked.num_row_groups if checked.schema_arrow.equals(dataset.schema) else 0
     except UNREADABLE:
         return
     with checked, unchecked:
@@ -59,14 +61,17 @@ def _group(
     if len(images) != len(rest) or not _is_as_written(path, checked, number, rest):
         return []
     table = rest.add_column(schema.get_field_index(_IMAGE), schema.field(_IMAGE), images).cast(schema)
-    rows = (table.slice(index, 1).combine_chunks().to_batches()[0] for index in range(len(table)))
+    single = (table.slice(index, 1).combine_chunks().to_batches()[0] for index in range(len(table)))
+    rows = (pa.RecordBatch.from_arrays(fit_row(row, schema), schema=schema) for row in single)
     return [Saved(row.column("key")[0].as_py(), row.column("attempts")[0].as_py(), row) for row in rows if _sound(row)]
 
 
 def _sound(row: pa.RecordBatch) -> bool:
+    """The picture is proved by its hash, its file name by the key and the format; the other columns are proved."""
     picture = row.column(_IMAGE)[0].as_py()
-    right = hashlib.sha256(picture["bytes"] or b"").hexdigest() == row.column("sha256")[0].as_py()
-    return right and str(picture["path"]).startswith(row.column("key")[0].as_py())
+    sha256, key, kind = (row.column(name)[0].as_py() for name in ("sha256", "key", "format"))
+    is_named: bool = picture["path"] == f"{key}{SUFFIXES.get(kind or '', '.bin')}"
+    return is_named and hashlib.sha256(picture["bytes"] or b"").hexdigest() == sha256
 
 
 def _is_as_written(path: Path, file: pq.ParquetFile, number: int, rest: pa.Table) -> bool:
