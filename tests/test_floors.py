@@ -25,7 +25,7 @@ FLOORS = (
     {"job", "start", "summary"},
     {"prepare", "report", "tell"},
     {"batch", "examine", "reconciled"},
-    {"reconcile", "run", "screen"},
+    {"reconcile", "repair", "run", "screen"},
     {"foreground"},
     {"cli", "flows"},
 )

@@ -149,15 +149,36 @@ def status(dataset: DatasetArg, ledger: LedgerOption = None, json: JsonOption = 
 
 
 @app.command()
-def verify(dataset: DatasetArg, ledger: LedgerOption = None, json: JsonOption = False) -> None:
-    """Read every part, picture and hash of a dataset, and compare it with the ledger. Exit code 1: something is wrong.
+def verify(
+    dataset: DatasetArg,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Rebuild what can be rebuilt, and say what cannot. Deletes nothing.")
+    ] = False,
+    ledger: LedgerOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Read every part, picture and hash of a dataset, and compare it with the ledger.
 
     Example: fluxbatch verify cats
+
+    Example: fluxbatch verify cats --repair
+
+    Exit codes: 0 all is whole, 1 something is wrong, 2 bad usage, or a run is alive, 4 repaired, and pictures are gone:
+    they count as lost, and are made anew with `run --resend-lost 1`.
     """
-    from fluxbatch.examine import verify_against_ledger
     from fluxbatch.settings import load_settings
 
-    raise typer.Exit(verify_against_ledger(dataset, load_settings(ledger=ledger), _console(), as_json=json))
+    settings = load_settings(ledger=ledger)
+    if not repair:
+        from fluxbatch.examine import verify_against_ledger
+
+        raise typer.Exit(verify_against_ledger(dataset, settings, _console(), as_json=json))
+    from fluxbatch.repair import repair as mend
+    from fluxbatch.repair import show_repaired
+
+    done = mend(dataset, settings)
+    show_repaired(_console(), done, as_json=json)
+    raise typer.Exit(done.exit_code)
 
 
 @app.command()

@@ -18,20 +18,26 @@ from fluxbatch import tell
 from fluxbatch.budget import ledger
 from fluxbatch.budget import store as side
 from fluxbatch.budget.entries import Balance, Settlement, State
+from fluxbatch.budget.quarters import account_of
 from fluxbatch.budget.store import Store
 from fluxbatch.cloudflare.client import Client
 from fluxbatch.cloudflare.outcome import Fatal
 from fluxbatch.dataset import files
-from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dataset.catalogue import CATALOGUE, Dataset
 from fluxbatch.dataset.spool import Spooled, scan
 from fluxbatch.dataset.verify import Finding, verify_dataset
-from fluxbatch.errors import DatasetInUse, FluxbatchError, StorageError
-from fluxbatch.job import credentials_of, defaults_of
+from fluxbatch.errors import DatasetError, DatasetInUse, FluxbatchError, StorageError
+from fluxbatch.job import SIMULATOR_ACCOUNT_ID, credentials_of, defaults_of
 from fluxbatch.models.money import Money, decimal_usd, exact
 from fluxbatch.settings import Settings
 
 DISK_FREE_MIN = 2_000_000_000
 CLOCK_OFF_MAX_S = 30.0
+_BOOK = "the next run books it, and so does `fluxbatch verify --repair`"
+_GONE = (
+    "look in .fluxbatch/quarantine, and bring its part back from a copy; without one, `fluxbatch verify --repair` says "
+    "what it would cost anew and how to ask for it"
+)
 
 
 def show_status_of(folder: Path, settings: Settings, console: Console, *, as_json: bool) -> None:
@@ -42,15 +48,15 @@ def show_status_of(folder: Path, settings: Settings, console: Console, *, as_jso
         unknown = ledger.open_attempts(tx, dataset.id)
         decided = ledger.decisions(tx, dataset.id)
         runs = side.last_runs(tx, dataset.id, 1)
-    spooled = _spooled(dataset)
-    unknown = [one for one in unknown if (one.key, one.number) not in spooled]  # the next start books those
+    in_spool = spooled(dataset)
+    unknown = [one for one in unknown if (one.key, one.number) not in in_spool]  # the next start books those
     told: dict[str, Any] = {
         "dataset": str(folder),
         "id": dataset.id,
         "simulated": dataset.simulated,
         "pictures": sum(part.rows for part in dataset.parts),
         "parts": len(dataset.parts),
-        "in_spool": len(spooled),
+        "in_spool": len(in_spool),
         "not_known": len(unknown),
         "settled": _settled(decided),
         "last_run": _last(runs[0], dataset.is_held) if runs else None,
@@ -87,30 +93,51 @@ def _amounts(balance: Balance | None) -> dict[str, str]:
 
 
 def verify_against_ledger(folder: Path, settings: Settings, console: Console, *, as_json: bool) -> int:
-    """0 when the dataset is whole and the ledger agrees with it, else 1. DatasetInUse when that cannot be said now."""
-    dataset = Dataset.open(folder)
+    """0 when the dataset is whole and the ledger agrees with it, else 1. UsageError when there is no dataset,
+    DatasetInUse when a run is working on it, so that it cannot be said now."""
+    findings, told = _looked_at(folder, settings)
+    if as_json:
+        print(json.dumps({"findings": [str(finding) for finding in findings]}))  # noqa: T201
+    for line in [] if as_json else map(str, findings) if findings else [told]:
+        console.print(tell.shown(line, 600), highlight=False, soft_wrap=True)
+    return 1 if findings else 0
+
+
+def _looked_at(folder: Path, settings: Settings) -> tuple[list[Finding], str]:
+    try:
+        dataset = Dataset.open(folder)
+    except DatasetError as error:
+        if not Dataset.exists(folder) and not (folder / ".fluxbatch").is_dir():
+            raise
+        remedy = "bring it back from a copy, or rebuild it with `fluxbatch verify --repair`"
+        return [Finding(CATALOGUE, str(error).removesuffix(f"; {remedy} (or update fluxbatch)"), remedy)], ""
     was_held = dataset.is_held
-    findings = verify_dataset(dataset)
     with contextlib.closing(Store(settings.ledger)) as store:
-        findings += list(_disagreements(store, dataset))
+        findings = all_findings(store, dataset)
     if findings and (was_held or dataset.is_held):
         raise DatasetInUse(
             f"{folder}: a run is working on this dataset, so pictures move while they are compared with the ledger; "
             "verify it again when the run is done"
         )
-    if as_json:
-        print(json.dumps({"findings": [str(finding) for finding in findings]}))  # noqa: T201
-    for finding in [] if as_json else findings:
-        console.print(tell.shown(finding, 600), highlight=False, soft_wrap=True)
     pictures = sum(part.rows for part in dataset.parts)
-    if not as_json and not findings:
-        console.print(f"{pictures:,} pictures in {len(dataset.parts)} parts are whole, and the ledger agrees")
-    return 1 if findings else 0
+    return findings, f"{pictures:,} pictures in {len(dataset.parts)} parts are whole, and the ledger agrees"
+
+
+def paying_account(store: Store, dataset: Dataset, settings: Settings) -> str:
+    """The account that the ledger has for the dataset; when it knows none, the one that a run would now be paid by."""
+    with store.reading() as tx:
+        known = account_of(tx, dataset.id)
+    return known or (SIMULATOR_ACCOUNT_ID if dataset.simulated else settings.account_id or "")
+
+
+def all_findings(store: Store, dataset: Dataset) -> list[Finding]:
+    """What is wrong with the dataset by itself, and what the ledger says otherwise."""
+    return [*verify_dataset(dataset), *_disagreements(store, dataset)]
 
 
 def _disagreements(store: Store, dataset: Dataset) -> Iterator[Finding]:
-    held, unread = _held(dataset)
-    spooled = _spooled(dataset)
+    in_parts, unread = held(dataset)
+    in_spool = spooled(dataset)
     with store.reading() as tx:
         if ledger.audit(tx, dataset.id) != ledger.balance(tx, dataset.id):
             yield Finding(store.url, "the attempts do not add up to the balance", "bring back a copy of the ledger")
@@ -120,19 +147,17 @@ def _disagreements(store: Store, dataset: Dataset) -> Iterator[Finding]:
                 place, "what was sent in it does not add up to what it holds", "bring back a copy of the ledger"
             )
         for key, number, actual in ledger.made_keys(tx, dataset.id):
-            found = held.pop((key, number), None)
+            found = in_parts.pop((key, number), None)
             place = f"attempt {number} of {key}"
-            if found is None and (key, number) not in spooled and not unread:
-                yield Finding(
-                    place, "is booked, and its picture is in no part and not in the spool", "look in quarantine/"
-                )
+            if found is None and (key, number) not in in_spool and not unread:
+                yield Finding(place, "is booked, and its picture is in no part and not in the spool", _GONE)
             elif found is not None and found != actual:
                 yield Finding(place, f"cost {actual.usd} in the ledger and {found.usd} in its part", "trust the ledger")
-    for key, number in held:
-        yield Finding(f"attempt {number} of {key}", "is in a part and not in the ledger", "the next run books it")
+    for key, number in in_parts:
+        yield Finding(f"attempt {number} of {key}", "is in a part and not in the ledger", _BOOK)
 
 
-def _held(dataset: Dataset) -> tuple[dict[tuple[str, int], Money], bool]:
+def held(dataset: Dataset) -> tuple[dict[tuple[str, int], Money], bool]:
     """Key, attempt and charge of every picture in the parts, and whether a part could not be read."""
     held: dict[tuple[str, int], Money] = {}
     unread = False
@@ -144,7 +169,8 @@ def _held(dataset: Dataset) -> tuple[dict[tuple[str, int], Money], bool]:
     return held, unread
 
 
-def _spooled(dataset: Dataset) -> set[tuple[str, int]]:
+def spooled(dataset: Dataset) -> set[tuple[str, int]]:
+    """Key and attempt of every sound picture in the spool."""
     found = (entry for entry in scan(dataset.spool_folder) if isinstance(entry, Spooled))
     return {(entry.key, entry.attempt) for entry in found}
 

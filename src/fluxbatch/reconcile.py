@@ -16,14 +16,15 @@ from pathlib import Path
 
 from fluxbatch.budget import ledger
 from fluxbatch.budget.entries import AttemptId, Decision, OpenAttempt, Settlement, State
-from fluxbatch.budget.quarters import account_of, adopted, quarters, sent_between
+from fluxbatch.budget.quarters import quarters, sent_between
 from fluxbatch.budget.reconcile import QUARTER_US, Name, Stretch, compare, span_of
 from fluxbatch.budget.store import Store
 from fluxbatch.cloudflare.analytics import NoFigures, Span, billed
 from fluxbatch.cloudflare.client import Client
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.errors import UsageError
-from fluxbatch.job import SIMULATOR_ACCOUNT_ID, credentials_of
+from fluxbatch.examine import paying_account
+from fluxbatch.job import credentials_of
 from fluxbatch.models.catalogue import MODELS
 from fluxbatch.models.money import Money
 from fluxbatch.prepare import new_run_id, now_us
@@ -56,23 +57,16 @@ def reconcile(
     now = now_us() if at_us is None else at_us
     dataset = Dataset.open(folder)
     with contextlib.closing(Store(settings.ledger)) as store, dataset.hold():
-        account = _account(store, dataset, settings)
+        account = paying_account(store, dataset, settings)
         # What a dead run has left becomes unknown, or is booked from the spool, as at the start of any run.
         before = recover_all(store, dataset, dataset.spool(), account, None, new_run_id(), now).balance
         settled = _settle(store, dataset.id, wishes, now)
         with store.reading() as tx:
             unknown = ledger.open_attempts(tx, dataset.id)
             after = ledger.balance(tx, dataset.id)
-            from_parts = adopted(tx, account)
         assert after is not None
         compared, why_not = _compared(store, dataset, settings, account, now, offline=offline)
-    return Reconciled(folder, now, unknown, before, after, settled, compared, why_not, from_parts)
-
-
-def _account(store: Store, dataset: Dataset, settings: Settings) -> str:
-    with store.reading() as tx:
-        known = account_of(tx, dataset.id)
-    return known or (SIMULATOR_ACCOUNT_ID if dataset.simulated else settings.account_id or "")
+    return Reconciled(folder, now, unknown, before, after, settled, compared, why_not)
 
 
 def _settle(store: Store, dataset: str, wishes: Wishes, now: int) -> list[Settlement]:

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from fluxbatch.budget.entries import Balance, OpenAttempt, Settlement, State
 from fluxbatch.budget.reconcile import Quarter, Stretch, Verdict, quarter_of
-from fluxbatch.models.money import ZERO, Money, decimal_usd, exact
+from fluxbatch.models.money import decimal_usd, exact
 from fluxbatch.summary import EXIT_COMPLETE, EXIT_SOME_FAILED
 from fluxbatch.tell import minutes, shown, usd
 
@@ -43,13 +43,11 @@ class Reconciled:
     settled: Sequence[Settlement] = ()
     compared: Sequence[Stretch] | None = None
     not_compared: str | None = None
-    adopted: tuple[int, Money] = (0, ZERO)
 
     @property
     def says_more(self) -> bool:
-        """Whether Cloudflare billed more than the ledger knows, pictures that were booked from parts included."""
-        more = sum(stretch.excess_centineurons for stretch in self.compared or ())
-        return more > self.adopted[1].centineurons
+        """Whether Cloudflare billed what the ledger does not know."""
+        return any(stretch.verdict is Verdict.MORE for stretch in self.compared or ())
 
     @property
     def exit_code(self) -> int:
@@ -88,7 +86,6 @@ def to_dict(found: Reconciled) -> dict[str, Any]:
         ],
         "compared": None if found.compared is None else [_stretch(found, one) for one in found.compared],
         "not_compared": found.not_compared,
-        "from_parts": found.adopted[0],
         "before": _balance(found.before),
         "after": _balance(found.after),
         "exit_code": found.exit_code,
@@ -182,12 +179,6 @@ def advice(found: Reconciled) -> list[str]:
         lines.append("Rows that were not billed and have no picture are sent again by the next run, within the budget.")
     if State.POSTED in states:
         lines.append("Rows that were billed without a picture are bought again with --resend-lost or --resend-failed.")
-    if found.compared is not None and found.adopted[0]:
-        count, amount = found.adopted
-        lines.append(
-            f"{count:,} pictures ({usd(amount)}) were booked from parts, as this ledger did not know them: when they "
-            "were sent is not known, so they are in no quarter, and Cloudflare may have so much more."
-        )
     return lines
 
 

@@ -25,7 +25,10 @@ from fluxbatch.budget.entries import AttemptId, Balance
 from fluxbatch.budget.store import Store
 from fluxbatch.dataset import files
 from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.own import check_own_schema
+from fluxbatch.dataset.parts import check_whole
+from fluxbatch.dataset.quarantine import SetAside
 from fluxbatch.dataset.recovery import recover
 from fluxbatch.dataset.spool import Spool, Spooled
 from fluxbatch.errors import DatasetError, LedgerError
@@ -41,6 +44,8 @@ class Recovery:
     unsealed: dict[str, Spooled]
     adopted: int
     stranded: int
+    listed: tuple[Part, ...] = ()
+    quarantined: tuple[SetAside, ...] = ()
 
 
 def open_dataset(folder: Path, own_schema: pa.Schema, simulated: bool) -> Dataset:
@@ -63,6 +68,7 @@ def book_parts(store: Store, dataset: Dataset, now_us: int) -> int:
         with store.reading() as tx:
             if ledger.part_is_booked(tx, dataset.id, part.sha256):
                 continue
+        check_whole(dataset.path(part), part.sha256)
         with store.transaction() as tx:
             for key, number, actual, sent_at_us in dataset.sent(part):
                 attempt = AttemptId(dataset.id, key, number)
@@ -92,7 +98,8 @@ def recover_all(
             "%d answers were lost when a run ended: counted as spent, not sent again by themselves", len(stranded)
         )
     balance = _audited(store, dataset.id, account)
-    return Recovery(balance, {entry.key: entry for entry in found.adoptable}, adopted, len(stranded))
+    unsealed = {entry.key: entry for entry in found.adoptable}
+    return Recovery(balance, unsealed, adopted, len(stranded), tuple(found.listed), tuple(found.quarantined))
 
 
 def _audited(store: Store, dataset: str, account: str) -> Balance:

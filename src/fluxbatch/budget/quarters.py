@@ -10,11 +10,13 @@ from sqlalchemy.engine import Connection
 
 from fluxbatch.budget.entries import End, State
 from fluxbatch.budget.reconcile import QUARTER_US, Booked, Name, added
-from fluxbatch.budget.tables import attempts, datasets
+from fluxbatch.budget.tables import attempts, datasets, former_accounts
+from fluxbatch.models.catalogue import DEFAULT_MODEL
 from fluxbatch.models.money import Money
 
-ADOPTED = "adopted"
-"""The model of an entry that was made from a part: neither its model nor when it was sent stands in the ledger."""
+_MODEL = sa.case((attempts.c.model == "adopted", DEFAULT_MODEL.id), else_=attempts.c.model)
+"""An entry that was made from a part does not say its model; the parts of today know one."""
+_payer: sa.ColumnElement[str] = sa.func.coalesce(former_accounts.c.account, datasets.c.account)
 
 
 def account_of(tx: Connection, dataset: str) -> str | None:
@@ -26,18 +28,9 @@ def account_of(tx: Connection, dataset: str) -> str | None:
 def sent_between(tx: Connection, dataset: str, since_us: int) -> tuple[int, int] | None:
     """When the dataset's first and last attempts since then were sent (microseconds since 1970), or None."""
     sent = attempts.c.sent_at_us
-    where = (attempts.c.dataset == dataset) & (sent >= since_us) & (attempts.c.model != ADOPTED)
+    where = (attempts.c.dataset == dataset) & (sent >= since_us)
     first, last = tx.execute(sa.select(sa.func.min(sent), sa.func.max(sent)).where(where)).one()
     return None if first is None else (first, last)
-
-
-def adopted(tx: Connection, account: str) -> tuple[int, Money]:
-    """How many entries of the account were made from parts, and what they cost: they fall into no quarter."""
-    where = (datasets.c.account == account) & (attempts.c.model == ADOPTED)
-    sums = (sa.func.sum(attempts.c.actual_nano_usd), sa.func.sum(attempts.c.actual_centineurons))
-    query = sa.select(sa.func.count(), *sums).select_from(attempts).where(where)
-    count, nano_usd, centineurons = tx.execute(query.join(datasets, datasets.c.dataset == attempts.c.dataset)).one()
-    return count, Money(int(nano_usd or 0), int(centineurons or 0))
 
 
 def quarters(tx: Connection, account: str, since_us: int, until_us: int) -> dict[Name, Booked]:
@@ -54,12 +47,13 @@ def _query(account: str, since_us: int, until_us: int) -> sa.Select[tuple[object
     columns = ("bound_nano_usd", "bound_centineurons", "actual_nano_usd", "actual_centineurons")
     sums = [sa.func.sum(attempts.c[name]).label(name) for name in columns]
     smallest = sa.func.min(attempts.c.bound_centineurons).label("smallest")
-    names = (attempts.c.model, quarter, attempts.c.state, is_made)
-    where = (datasets.c.account == account) & (attempts.c.sent_at_us >= since_us) & (attempts.c.sent_at_us < until_us)
+    names = (_MODEL.label("model"), quarter, attempts.c.state, is_made)
+    same_run = (former_accounts.c.dataset == attempts.c.dataset) & (former_accounts.c.run == attempts.c.run)
     return (
         sa.select(*names, sa.func.count().label("attempts"), smallest, *sums)
         .join(datasets, datasets.c.dataset == attempts.c.dataset)
-        .where(where, attempts.c.model != ADOPTED)
+        .outerjoin(former_accounts, same_run)
+        .where(_payer == account, attempts.c.sent_at_us >= since_us, attempts.c.sent_at_us < until_us)
         .group_by(*names)
     )
 

@@ -75,19 +75,12 @@ class Stretch:
         return self.quarters[-1].start_us + QUARTER_US
 
     @property
-    def excess_centineurons(self) -> int:
-        """What the platform has beyond all that can have been billed, or 0. A hundredth a picture is rounding."""
-        booked = self.booked
-        high = (booked.posted + booked.settled + booked.unknown).centineurons + booked.posted_count
-        return max(0, self.platform.centineurons - high)
-
-    @property
     def verdict(self) -> Verdict:
-        """Posted at least; posted, unknown and settled at most."""
-        if self.excess_centineurons:
+        """Posted at least; posted, unknown and settled at most. A hundredth of a neuron a picture is rounding."""
+        booked, told = self.booked, self.platform.centineurons
+        if told > (booked.posted + booked.settled + booked.unknown).centineurons + booked.posted_count:
             return Verdict.MORE
-        low = self.booked.posted.centineurons - self.booked.posted_count
-        return Verdict.LESS if self.platform.centineurons < low else Verdict.AGREES
+        return Verdict.LESS if told < booked.posted.centineurons - booked.posted_count else Verdict.AGREES
 
     @property
     def suggestion(self) -> State | None:

@@ -10,11 +10,11 @@ from __future__ import annotations
 import re
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -29,6 +29,7 @@ from fluxbatch.dataset.spool import Spool
 from fluxbatch.errors import DatasetError
 from fluxbatch.models.money import ZERO, Money
 
+T = TypeVar("T")
 CATALOGUE = "catalogue.jsonl"
 _REMEDY = "bring it back from a copy, or rebuild it with `fluxbatch verify --repair` (or update fluxbatch)"
 _PART = re.compile(r"train-([0-9]{5,})\.parquet")
@@ -79,6 +80,13 @@ class Dataset:
     def open(cls, folder: Path) -> Dataset:
         """Open what `create` made. DatasetError names the file and the line that cannot be read."""
         return cls(folder, *_read(folder / CATALOGUE))
+
+    @classmethod
+    def restore(cls, folder: Path, header: Header, parts: Sequence[Part]) -> Dataset:
+        """Write the catalogue of a dataset that has lost it. Only while its lock is held."""
+        dataset = cls(folder, header, ())
+        dataset._write(tuple(parts))
+        return dataset
 
     @classmethod
     def exists(cls, folder: Path) -> bool:
@@ -139,11 +147,16 @@ class Dataset:
             return self.data_folder / f"train-{number:05d}.parquet"
 
     def add_part(self, part: Part) -> None:
-        """List a part, durably. From now on readers see it."""
+        """List a part, durably, in the order of the numbers. From now on readers see it."""
         with self._changes:
             if any(part.file == listed.file for listed in self.parts):
                 raise ValueError(f"{part.file} is listed already")
-            self._write((*self.parts, part))
+            self._write(tuple(sorted((*self.parts, part), key=lambda one: (len(one.file), one.file))))
+
+    def remove_part(self, part: Part) -> None:
+        """List a part no longer, durably: its file is damaged or gone."""
+        with self._changes:
+            self._write(tuple(listed for listed in self.parts if listed.file != part.file))
 
     def unlisted(self) -> list[Path]:
         """Files that look like parts and are not listed, so not part of the dataset."""
@@ -202,6 +215,26 @@ def _refuse_occupied(folder: Path) -> None:
         raise DatasetError(
             f"{folder} has pictures ({orphans[0].name}) and no {CATALOGUE}: bring it back, or give another --out"
         )
+
+
+def readable_lines(folder: Path) -> tuple[Header | None, list[Part]]:
+    """What can still be read of a damaged catalogue: its header, and the parts whose lines are whole."""
+    try:
+        lines = (folder / CATALOGUE).read_bytes().decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        lines = []
+    except OSError as error:
+        raise files.storage_error(folder / CATALOGUE, error, "could not be read") from error
+    header = _readable(parse_header, lines[0]) if lines else None
+    found = (_readable(parse_part, line) for line in lines[1:])
+    return header, list({part.file: part for part in found if part is not None}.values())
+
+
+def _readable(parse: Callable[[str], T], line: str) -> T | None:
+    try:
+        return parse(line)
+    except (ValueError, RecursionError):
+        return None
 
 
 def was_changed(folder: Path) -> bool:

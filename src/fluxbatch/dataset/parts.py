@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -44,11 +45,7 @@ class RowFacts:
 def key_rows(path: Path) -> Iterator[tuple[str, int, Money]]:
     """Key, attempt and actual charge of each row. Damaged when the part cannot be read."""
     for batch in _batches(path, _KEY_COLUMNS, _ROWS_KEYS):
-        try:
-            keys, attempts = batch.column("key").to_pylist(), batch.column("attempts").to_pylist()
-        except UNREADABLE as error:
-            raise Damaged(f"{path}: {error}") from error
-        yield from zip(keys, attempts, _charges(batch), strict=True)
+        yield from zip(*_values(path, batch, "key", "attempts"), _charges(batch), strict=True)
 
 
 def sent_rows(path: Path) -> Iterator[tuple[str, int, Money, int]]:
@@ -57,8 +54,7 @@ def sent_rows(path: Path) -> Iterator[tuple[str, int, Money, int]]:
         made_us = batch.column("created_at").cast(pa.int64()).to_pylist()
         took_s = batch.column("latency_s").to_pylist()
         sent_us = (made - round(1e6 * took) for made, took in zip(made_us, took_s, strict=True))
-        names = (batch.column(name).to_pylist() for name in ("key", "attempts"))
-        yield from zip(*names, _charges(batch), sent_us, strict=True)
+        yield from zip(*_values(path, batch, "key", "attempts"), _charges(batch), sent_us, strict=True)
 
 
 def picture_rows(path: Path) -> Iterator[RowFacts]:
@@ -68,13 +64,16 @@ def picture_rows(path: Path) -> Iterator[RowFacts]:
 
 
 def _facts(path: Path, batch: pa.RecordBatch) -> list[RowFacts]:
+    hashes = [hashlib.sha256(p.as_buffer()).hexdigest() for p in batch.column("image").field("bytes")]
+    columns = _values(path, batch, "key", "attempts", "run_id", "sha256")
+    rows = zip(*columns, _charges(batch), hashes, strict=True)
+    return [RowFacts(key, attempt, actual, run, found == told) for key, attempt, run, told, actual, found in rows]
+
+
+def _values(path: Path, batch: pa.RecordBatch, *names: str) -> list[list[Any]]:
+    """Columns as Python values. Only here is text decoded, and found to be none."""
     try:
-        pictures = batch.column("image").field("bytes")
-        hashes = [hashlib.sha256(picture.as_buffer()).hexdigest() for picture in pictures]
-        sound = [found == told for found, told in zip(hashes, batch.column("sha256").to_pylist(), strict=True)]
-        columns = [batch.column(name).to_pylist() for name in ("key", "attempts", "run_id")]
-        rows = zip(*columns, _charges(batch), sound, strict=True)
-        return [RowFacts(key, attempt, actual, run_id, right) for key, attempt, run_id, actual, right in rows]
+        return [batch.column(name).to_pylist() for name in names]
     except UNREADABLE as error:
         raise Damaged(f"{path}: {error}") from error
 
@@ -101,6 +100,14 @@ def file_sha256(path: Path) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise storage_error(path, error, "could not be read") from error
+
+
+def check_whole(path: Path, sha256: str) -> None:
+    """Damaged when a part is not the bytes that are listed: what it says was paid is not to be booked."""
+    if path.exists() and file_sha256(path) != sha256:
+        raise Damaged(
+            f"{path}: is damaged (its SHA-256 is not the listed one); mend it with `fluxbatch verify --repair`"
+        )
 
 
 def total(amounts: Sequence[Money]) -> Money:

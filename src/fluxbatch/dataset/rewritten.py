@@ -37,7 +37,7 @@ def check_rewritten(path: Path, settings: Mapping[str, object]) -> None:
     again = _Digest()
     with opened(path) as file:
         try:
-            schema = _schema_given(file)
+            schema = schema_given(file)
             with pq.ParquetWriter(pa.PythonFile(again, mode="w"), schema, **settings) as writer:
                 for number in range(file.num_row_groups):
                     group = file.read_row_group(number)
@@ -55,7 +55,7 @@ def is_plain(schema: pa.Schema) -> bool:
     return all(any(test(kind) for test in _PLAIN) or kind in _OURS for kind in schema.types)
 
 
-def _schema_given(file: pq.ParquetFile) -> pa.Schema:
+def schema_given(file: pq.ParquetFile) -> pa.Schema:
     """The schema that the writer was given. The one that pyarrow reads names a list's elements otherwise."""
     kept = (file.metadata.metadata or {})[b"ARROW:schema"]
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(kept, validate=True)))

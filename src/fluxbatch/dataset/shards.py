@@ -67,6 +67,18 @@ def seal(
     return parts
 
 
+def rewrite(dataset: Dataset, spool: Spool, part: Part, entries: Sequence[Spooled]) -> bool:
+    """Write a part that is no longer listed once more, under its name, and list it. Whether it is the same bytes."""
+    ordered = sorted(entries, key=lambda entry: (entry.row, entry.sample, entry.key, entry.attempt))
+    written = _write(dataset, spool, dataset.path(part), ordered)
+    if written is None:
+        return False
+    again = written.part(dataset, part.run_id, part.sealed_at)
+    dataset.add_part(again)
+    spool.remove(written.entries)
+    return again == part
+
+
 def split(entries: Iterable[Spooled], bytes_max: int, rows_max: int | None) -> Iterator[list[Spooled]]:
     """Neighbours together, as many as fit into `bytes_max` and `rows_max`, and at least one. Pure."""
     chosen: list[Spooled] = []
