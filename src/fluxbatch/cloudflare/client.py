@@ -20,7 +20,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import SimpleNamespace, TracebackType
 from typing import Any, Final, Self
@@ -31,8 +30,10 @@ import httpx  # noqa: TID251  # this is the one place
 from httpx_aiohttp import AiohttpTransport
 from pydantic import SecretStr
 
+from fluxbatch.cloudflare.answer import picture_type
 from fluxbatch.cloudflare.outcome import Broken, Outcome, Reply, read_preflight
-from fluxbatch.cloudflare.redact import plain, redact
+from fluxbatch.cloudflare.redact import REDACTED, plain, redact
+from fluxbatch.cloudflare.when import date_of
 from fluxbatch.cloudflare.wire import multipart
 from fluxbatch.errors import UsageError
 from fluxbatch.models.catalogue import Model
@@ -101,6 +102,7 @@ class Client:
         self._root = f"{credentials.base_url.rstrip('/')}/accounts/{credentials.account_id}/ai"
         self._connections = connections
         self._deadline_s = deadline_s
+        self._token = credentials.token
         self._headers = {
             **(extra_headers or {}),
             "Authorization": f"Bearer {credentials.token.get_secret_value()}",
@@ -146,10 +148,7 @@ class Client:
     async def server_time(self, model: Model) -> datetime | None:
         """What the platform's clock says, to the second; None when its answer has no readable date."""
         reply = await self._search(model)
-        try:
-            return parsedate_to_datetime(reply.headers["date"]) if isinstance(reply, Reply) else None
-        except (KeyError, ValueError):
-            return None
+        return date_of(reply.headers.get("date", "")[:64]) if isinstance(reply, Reply) else None
 
     async def _search(self, model: Model) -> Reply | Broken:
         request = self._opened.build_request("GET", f"{self._root}/models/search", params={"search": model.name})
@@ -170,7 +169,7 @@ class Client:
                 return await self._answer(request, started)
         except _WORLD as failure:
             kind: Final = "lost" if progress.connected else "not_sent"
-            return Broken(kind, _told(failure, deadline_s), time.monotonic() - started)
+            return Broken(kind, self._silenced(_told(failure, deadline_s)), time.monotonic() - started)
         finally:
             _progress.reset(mark)
 
@@ -180,8 +179,17 @@ class Client:
             body = await _read(response)
         finally:
             await response.aclose()
-        headers = dict(response.headers)
-        return Reply(response.status_code, headers, body or b"", time.monotonic() - started, oversized=body is None)
+        headers = {name: self._silenced(value) for name, value in response.headers.items()}
+        heard = self._without_token(body or b"")
+        return Reply(response.status_code, headers, heard, time.monotonic() - started, oversized=body is None)
+
+    def _silenced(self, text: str) -> str:
+        """The text without the token, should the other side repeat it: `redact` knows shapes, this knows the token."""
+        return text.replace(self._token.get_secret_value(), REDACTED)
+
+    def _without_token(self, body: bytes) -> bytes:
+        token = self._token.get_secret_value().encode()
+        return body if picture_type(body) is not None else body.replace(token, REDACTED.encode())
 
 
 async def _stay_here(response: httpx.Response) -> None:
