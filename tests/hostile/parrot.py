@@ -12,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from tests.hostile.makers import answer_of, painted
 
 _PROMPT = re.compile(rb'name="prompt"\r\n\r\n(.*?)\r\n--', re.DOTALL)
+_CODES = {"401": 10000, "405": 7001, "400": 3030, "500": 3043, "429": 3021, "424": 4002, "408": 3046, "413": 3006}
 _ASKED = re.compile(r"say:([a-z0-9-]+)")
 
 
@@ -37,18 +38,24 @@ class Parrot(BaseHTTPRequestHandler):
         elif wanted == "closed":
             self.close_connection = True
         elif wanted == "page":
-            self._say(502, f"<html><title>{self.headers} {prompt}</title></html>".encode())
+            self._say(502, f"<html><title>{self._token} {prompt} {self.headers}</title></html>".encode())
         else:
-            self._say(int(wanted), self._error(3043, f"failed: {prompt} with {self.headers} at {self.path}"))
+            self._say(
+                int(wanted), self._error(_CODES.get(wanted), f"{self._token} failed with {prompt} and {self.headers}")
+            )
 
-    def _error(self, code: int, message: str) -> bytes:
+    @property
+    def _token(self) -> str:
+        return self.headers["authorization"].removeprefix("Bearer ")
+
+    def _error(self, code: int | None, message: str) -> bytes:
         return json.dumps({"success": False, "result": None, "errors": [{"code": code, "message": message}]}).encode()
 
     def _say(self, status: int, body: bytes) -> None:
         self.send_response(status)
         self.send_header("content-length", str(len(body)))
         self.send_header("cf-ray", self.headers["authorization"])
-        self.send_header("x-echo", self.headers["authorization"])
+        self.send_header("cf-ai-req-id", self._token)
         self.end_headers()
         self.wfile.write(body)
 
