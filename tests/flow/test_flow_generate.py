@@ -145,7 +145,7 @@ def test_what_a_platform_repeats_is_in_no_record_of_prefect(desk: Desk, way: str
 
 def _prefects_folder() -> Path:
     """Where the test server's database lies."""
-    from prefect.settings import get_current_settings
+    from prefect.settings import get_current_settings  # noqa: TID251 - where does it keep its records?
 
     url = get_current_settings().server.database.connection_url
     assert url is not None

@@ -69,8 +69,13 @@ class Credentials:
             raise UsageError("CLOUDFLARE_ACCOUNT_ID is no account id; it is 32 hexadecimal digits, without spaces")
         if not re.fullmatch(r"[!-~]{1,512}", self.token.get_secret_value()):
             raise UsageError("CLOUDFLARE_API_TOKEN is empty or has spaces or odd characters; copy the token again")
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
+        try:
+            parts = urlsplit(self.base_url)
+            is_address = parts.scheme in ("https", "http") and bool(httpx.URL(self.base_url).host) and parts.port != 0
+            is_address &= self.base_url.isprintable() and " " not in self.base_url
+        except (ValueError, httpx.InvalidURL):
+            is_address = False
+        if not is_address or parts.query or parts.fragment:
             raise UsageError(f"CLOUDFLARE_BASE_URL {plain(redact(self.base_url), 100)!r} is no http(s) address")
         if parts.username is not None or parts.password is not None:
             raise UsageError("CLOUDFLARE_BASE_URL has a user or a password in it; the token is all that is sent")
