@@ -310,4 +310,4 @@ def _same_command() -> str:
 def _console(stderr: bool = False) -> Any:
     from rich.console import Console
 
-    return Console(stderr=stderr)
+    return Console(stderr=stderr, emoji=False)  # a path with :x: in it is no cross

@@ -16,9 +16,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fluxbatch.plain import plain
+
+MESSAGE_MAX = 4_000
+
 
 class FluxbatchError(Exception):
-    """Something the user can act on."""
+    """Something the user can act on. Its text is shown in terminals and logs, and holds paths, headers and cells from
+    outside: so it is plain, whoever shows it."""
+
+    def __str__(self) -> str:
+        return plain(super().__str__(), MESSAGE_MAX)
 
 
 class UsageError(FluxbatchError):

@@ -17,11 +17,14 @@ from fluxbatch import tell
 from fluxbatch.batch import Batch
 from fluxbatch.dispatch.stop import StoppedBy
 from fluxbatch.job import Job
+from fluxbatch.plain import plain
 from fluxbatch.prepare import Prepared, prepared
 from fluxbatch.report import REPORT
 from fluxbatch.run import drive, open_batch, simulated
 from fluxbatch.screen import watched
 from fluxbatch.summary import EXIT_INTERRUPTED, Summary
+
+LOG_CHARACTERS_MAX = 4_000
 
 
 def run_in_foreground(job: Job, console: Console, *, as_json: bool, command: str) -> int:
@@ -88,14 +91,22 @@ def stop_on_signals(batch: Batch, task: asyncio.Task[object]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+class _Plain(logging.Formatter):
+    """Log lines hold paths and the platform's words: what acts on a terminal is escaped."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name is logging's
+        record.message = plain(record.message, LOG_CHARACTERS_MAX)
+        return super().formatMessage(record)
+
+
 def _log_to(console: Console) -> None:
     handler: logging.Handler
     if console.is_terminal:
         handler = RichHandler(console=console, show_path=False, markup=False, highlighter=None)
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(_Plain("%(message)s"))
     else:
         handler = logging.StreamHandler(console.file)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        handler.setFormatter(_Plain("%(asctime)s %(levelname)s %(message)s"))
     root = logging.getLogger("fluxbatch")
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)

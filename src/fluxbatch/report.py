@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fluxbatch.cloudflare.redact import plain
 from fluxbatch.models.money import decimal_usd, exact
+from fluxbatch.plain import plain
 from fluxbatch.summary import Summary
 
 REPORT = "report.md"

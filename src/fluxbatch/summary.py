@@ -69,8 +69,8 @@ class Summary:
                 return EXIT_SOME_FAILED if self.failed or self.unknown else EXIT_COMPLETE
 
     def to_json(self) -> str:
-        """One line; amounts are exact decimal strings."""
-        return json.dumps(self.to_dict(), ensure_ascii=False)
+        """One line of ASCII, so that no path acts on a terminal; amounts are exact decimal strings."""
+        return json.dumps(self.to_dict())
 
     def to_dict(self) -> dict[str, Any]:
         return {

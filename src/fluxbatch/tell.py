@@ -16,10 +16,10 @@ from rich.table import Table
 
 from fluxbatch.budget.entries import USED_UP, Balance, OpenAttempt
 from fluxbatch.budget.plan import Plan
-from fluxbatch.cloudflare.redact import plain
 from fluxbatch.dispatch.stop import StoppedBy
 from fluxbatch.manifest.request import Complaint
 from fluxbatch.models.money import Money, decimal_usd, exact
+from fluxbatch.plain import plain
 from fluxbatch.summary import Summary
 
 COMPLAINTS_SHOWN = 50

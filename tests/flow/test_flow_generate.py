@@ -12,6 +12,8 @@ import pytest
 
 from tests.e2e.e2e_kit import REPOSITORY, SMALL_CENTINEURONS, Desk, centineurons, placed, rows, table, until
 from tests.flow.flow_kit import Noted, run_flow
+from tests.hostile.canary_kit import PROMPT, TOKENS, everything_in
+from tests.hostile.parrot import parroting
 
 pytestmark = [
     pytest.mark.xdist_group("prefect"),
@@ -125,6 +127,31 @@ def test_the_token_is_in_no_record_of_prefect(desk: Desk) -> None:
     assert token not in noted.everything()
     for file in desk.folder.rglob("*"):
         assert not file.is_file() or token.encode() not in file.read_bytes()
+
+
+@pytest.mark.parametrize("way", ["401", "500"])
+def test_what_a_platform_repeats_is_in_no_record_of_prefect(desk: Desk, way: str) -> None:
+    """The token of a shape that nobody knows, and the prompt: quoted back in every failure."""
+    token = TOKENS[1]
+    with parroting() as (base_url, heard):
+        desk.environment |= {"CLOUDFLARE_BASE_URL": base_url, "CLOUDFLARE_API_TOKEN": token}
+        noted = Noted(run_flow(desk, desk.manifest([{"prompt": f"{PROMPT}, say:{way}"}]), resend_failed=0))
+    assert heard == [way]
+    told = noted.everything() + "".join(text for file, text in everything_in(_prefects_folder()).items())
+    assert token not in told
+    assert PROMPT not in told
+    assert [name for name, text in everything_in(desk.folder).items() if token in text] == []
+
+
+def _prefects_folder() -> Path:
+    """Where the test server's database lies."""
+    from prefect.settings import get_current_settings  # noqa: TID251 - where does it keep its records?
+
+    url = get_current_settings().server.database.connection_url
+    assert url is not None
+    folder = Path(url.get_secret_value().removeprefix("sqlite+aiosqlite:///")).parent
+    assert list(folder.glob("*.db"))
+    return folder
 
 
 @pytest.mark.parametrize(

@@ -92,11 +92,12 @@ def sound_answer(number: int) -> bytes:
 
 @dataclass
 class Stage:
-    """The server: says the story that is on, and to every later request of a connection the sound answer."""
+    """The server: says the story that is on, and to every other request the sound answer (or what is `raw`)."""
 
     port: int = 0
     story: Story | None = None
     parts: list[Made] = field(default_factory=list)
+    raw: list[bytes] = field(default_factory=list)
     number: int = 0
     requests: list[str] = field(default_factory=list)
     late: list[asyncio.Task[None]] = field(default_factory=list)
@@ -113,7 +114,7 @@ class Stage:
                 if story is None or not story.ways & {"early", "unread"}:
                     await reader.readexactly(length)
                 if story is None:
-                    writer.write(sound_answer(self.number))
+                    writer.write(self.raw.pop() if self.raw else sound_answer(self.number))
                     await writer.drain()
                 elif not await self._tell(story, reader, writer, length):
                     return

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fluxbatch.budget.entries import AttemptId, State
 from fluxbatch.cloudflare.client import Client
-from fluxbatch.cloudflare.outcome import Broken, Delivered, Fatal, Reply, Throttled
+from fluxbatch.cloudflare.outcome import Broken, Delivered, Fatal, Outcome, Reply, Throttled
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.spool import Spool
 from fluxbatch.dispatch.keep import Answer, Keeper, resolution_of
@@ -133,9 +133,9 @@ def invariants(reply: Reply | Broken, answer: Answer, cost: Cost | None = None) 
     outcome, resolution = answer.outcome, resolution_of(answer)
     shown = f"{outcome.code} {outcome.message} {outcome.request_id}"
     wrong = [f"shows what acts on a terminal: {shown!r}"] if UNSHOWN.search(shown) else []
-    wrong += [f"shows the token: {shown!r}"] if TOKEN in shown or "HostileCanary" in shown else []
+    wrong += [f"shows the token: {shown!r}"] if TOKEN in shown else []
     wrong += [f"the message has {len(outcome.message)} characters"] if len(outcome.message) > 300 else []
-    if resolution.state == State.VOID and not certainly_unbilled(reply, outcome.code):
+    if resolution.state == State.VOID and not certainly_unbilled(reply, outcome):
         wrong.append(f"was voided, and may have been billed ({shown})")
     if (answer.kept is not None) != isinstance(outcome, Delivered) or (
         resolution.state == State.POSTED and answer.kept is None
@@ -150,15 +150,23 @@ def invariants(reply: Reply | Broken, answer: Answer, cost: Cost | None = None) 
     return wrong
 
 
-def certainly_unbilled(reply: Reply | Broken, code: str | None) -> bool:
+UNBILLED_WORDS = re.compile(
+    r"prompt .{0,20}(nsfw|flagged)|\bmax(imum)? \w+|too many input images|must be", re.IGNORECASE
+)
+BILLED_WORDS = re.compile(r"internal|output|generated|timeout", re.IGNORECASE)
+
+
+def certainly_unbilled(reply: Reply | Broken, outcome: Outcome) -> bool:
     """Whether the contract says so (CLOUDFLARE.md section 3). Written from the contract, not from the code."""
     if isinstance(reply, Broken):
         return reply.kind == "not_sent"
     charged = reply.headers.get("cf-ai-neurons")
     if charged is not None and charge_of_header(charged) != ZERO:
         return False
-    coded = 400 <= reply.status < 500 and reply.status != 408 and code in UNBILLED_CODES
-    return reply.status in UNBILLED_STATUSES or coded
+    if reply.status in UNBILLED_STATUSES:
+        return True
+    says_so = UNBILLED_WORDS.search(outcome.message) and not BILLED_WORDS.search(outcome.message)
+    return 400 <= reply.status < 500 and reply.status != 408 and (outcome.code in UNBILLED_CODES or bool(says_so))
 
 
 def faults_of(heard: Sequence[Heard]) -> str:

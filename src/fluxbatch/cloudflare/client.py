@@ -20,7 +20,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from types import SimpleNamespace, TracebackType
 from typing import Any, Final, Self
@@ -31,8 +30,10 @@ import httpx  # noqa: TID251  # this is the one place
 from httpx_aiohttp import AiohttpTransport
 from pydantic import SecretStr
 
+from fluxbatch.cloudflare.answer import picture_type
 from fluxbatch.cloudflare.outcome import Broken, Outcome, Reply, read_preflight
-from fluxbatch.cloudflare.redact import plain, redact
+from fluxbatch.cloudflare.redact import REDACTED, plain, redact
+from fluxbatch.cloudflare.when import date_of
 from fluxbatch.cloudflare.wire import multipart
 from fluxbatch.errors import UsageError
 from fluxbatch.models.catalogue import Model
@@ -68,8 +69,13 @@ class Credentials:
             raise UsageError("CLOUDFLARE_ACCOUNT_ID is no account id; it is 32 hexadecimal digits, without spaces")
         if not re.fullmatch(r"[!-~]{1,512}", self.token.get_secret_value()):
             raise UsageError("CLOUDFLARE_API_TOKEN is empty or has spaces or odd characters; copy the token again")
-        parts = urlsplit(self.base_url)
-        if parts.scheme not in ("https", "http") or not parts.hostname or parts.query or parts.fragment:
+        try:
+            parts = urlsplit(self.base_url)
+            is_address = parts.scheme in ("https", "http") and bool(httpx.URL(self.base_url).host) and parts.port != 0
+            is_address &= self.base_url.isprintable() and " " not in self.base_url
+        except (ValueError, httpx.InvalidURL):
+            is_address = False
+        if not is_address or parts.query or parts.fragment:
             raise UsageError(f"CLOUDFLARE_BASE_URL {plain(redact(self.base_url), 100)!r} is no http(s) address")
         if parts.username is not None or parts.password is not None:
             raise UsageError("CLOUDFLARE_BASE_URL has a user or a password in it; the token is all that is sent")
@@ -102,6 +108,7 @@ class Client:
         self._root = f"{self._base}/accounts/{credentials.account_id}/ai"
         self._connections = connections
         self._deadline_s = deadline_s
+        self._token = credentials.token
         self._headers = {
             **(extra_headers or {}),
             "Authorization": f"Bearer {credentials.token.get_secret_value()}",
@@ -147,10 +154,7 @@ class Client:
     async def server_time(self, model: Model) -> datetime | None:
         """What the platform's clock says, to the second; None when its answer has no readable date."""
         reply = await self._search(model)
-        try:
-            return parsedate_to_datetime(reply.headers["date"]) if isinstance(reply, Reply) else None
-        except (KeyError, ValueError):
-            return None
+        return date_of(reply.headers.get("date", "")[:64]) if isinstance(reply, Reply) else None
 
     async def analyse(self, query: bytes) -> Reply | Broken:
         """One query (JSON) to the account's GraphQL analytics: free, and counted apart from inference."""
@@ -177,7 +181,7 @@ class Client:
                 return await self._answer(request, started)
         except _WORLD as failure:
             kind: Final = "lost" if progress.connected else "not_sent"
-            return Broken(kind, _told(failure, deadline_s), time.monotonic() - started)
+            return Broken(kind, self._silenced(_told(failure, deadline_s)), time.monotonic() - started)
         finally:
             _progress.reset(mark)
 
@@ -187,8 +191,17 @@ class Client:
             body = await _read(response)
         finally:
             await response.aclose()
-        headers = dict(response.headers)
-        return Reply(response.status_code, headers, body or b"", time.monotonic() - started, oversized=body is None)
+        headers = {name: self._silenced(value) for name, value in response.headers.items()}
+        heard = self._without_token(body or b"")
+        return Reply(response.status_code, headers, heard, time.monotonic() - started, oversized=body is None)
+
+    def _silenced(self, text: str) -> str:
+        """The text without the token, should the other side repeat it: `redact` knows shapes, this knows the token."""
+        return text.replace(self._token.get_secret_value(), REDACTED)
+
+    def _without_token(self, body: bytes) -> bytes:
+        token = self._token.get_secret_value().encode()
+        return body if picture_type(body) is not None else body.replace(token, REDACTED.encode())
 
 
 async def _stay_here(response: httpx.Response) -> None:

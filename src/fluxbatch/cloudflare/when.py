@@ -22,9 +22,18 @@ def retry_after_s(text: str | None, now: datetime) -> float | None:
         return min(float(text), RETRY_AFTER_MAX_S)
     if not 16 <= len(text) <= 64:
         return None
+    when = date_of(text)
     try:
-        when = parsedate_to_datetime(text)
-        seconds = (when if when.tzinfo else when.replace(tzinfo=UTC)) - now
-    except (ValueError, OverflowError):
+        seconds = timedelta() if when is None else when - now
+    except OverflowError:  # the first and the last day of the calendar, in another zone
         return None
     return min(seconds.total_seconds(), RETRY_AFTER_MAX_S) if seconds > timedelta() else None
+
+
+def date_of(text: str) -> datetime | None:
+    """An HTTP date, aware (one without a zone is UTC); None for nonsense."""
+    try:
+        when = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):  # the latter for a zone of twenty digits
+        return None
+    return when if when.tzinfo else when.replace(tzinfo=UTC)

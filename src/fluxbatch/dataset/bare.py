@@ -32,7 +32,7 @@ def bare(content: bytes) -> bytes | None:
 
 
 def _bare_jpeg(content: bytes) -> bytes | None:
-    """Without the application segments (but those that say how colours are meant) and comments before the first scan."""
+    """Without comments and application segments before the first scan, but for those that say how colours are meant."""
     kept, at = [_JPEG], len(_JPEG)
     for _ in range(SEGMENTS_MAX):
         at = content.find(b"\xff", at)  # decoders skip what stands between two segments and is none

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+from fluxbatch.plain import plain
+
 _CARD = """\
 ---
 pretty_name: {name}
@@ -30,4 +32,4 @@ pictures[0]["image"]  # a PIL image; prompt, seed, cost and the manifest's own c
 def card(name: str, simulated: bool) -> str:
     """The card of a new dataset. The name is quoted as JSON, which YAML reads."""
     maker = "of fluxbatch's simulator (no model, no charge)" if simulated else "of Cloudflare Workers AI"
-    return _CARD.format(name=json.dumps(name), title=name, maker=maker)
+    return _CARD.format(name=json.dumps(name), title=plain(name, 200), maker=maker)

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
-from fluxbatch.errors import UsageError
+from fluxbatch.errors import ManifestError, UsageError
 from fluxbatch.manifest.columns import COLUMNS_MAX, Layout
 from fluxbatch.manifest.lines import Lines, check_is_text
+from fluxbatch.manifest.request import Complaint
 from fluxbatch.manifest.source import CHUNK_ROWS, Broken, Chunk, chunk_rows, own_batch
 from fluxbatch.manifest.values import Trouble, shown
 
 NESTING_MAX = 32
 INTEGER_DIGITS_MAX = 40
+TROUBLES_MAX = 50
 
 _NOT_ONE_TYPE = (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError)
 _KINDS: Mapping[type, str] = {
@@ -69,14 +72,18 @@ class JsonLines:
         check_is_text(path)
         self._path = path
         self._columns: dict[str, _Column] = {}
+        self._first_troubles: list[Complaint] = []
         self._learn()
         self.headers = tuple(self._columns)
         if not self.headers:
-            raise UsageError(f"{path}: no line holds an object with fields; write one JSON object a line")
+            problem = f"{path}: no line holds an object with fields; write one JSON object a line"
+            raise ManifestError(problem, self._first_troubles)
 
     def _learn(self) -> None:
         pending: dict[str, list[object]] = {}
-        for count, (number, fields, _) in enumerate(self._lines(), 1):
+        for count, (number, fields, trouble) in enumerate(self._lines(), 1):
+            if trouble is not None and not self._columns and count <= TROUBLES_MAX:
+                self._first_troubles.append(Complaint(str(self._path), count, *trouble, number))
             for name, value in fields.items():
                 if name not in pending:
                     pending[name] = []
@@ -192,8 +199,8 @@ def _decode(text: str) -> Any:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     fields = dict(pairs)
     if len(fields) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        counted = Counter(name for name, _ in pairs)
+        twice = next(name for name, times in counted.items() if times > 1)
         raise ValueError(f"the key {shown(twice)} stands twice")
     return fields
 

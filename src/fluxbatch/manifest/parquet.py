@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 
 from fluxbatch.errors import UsageError
 from fluxbatch.manifest.columns import Layout
-from fluxbatch.manifest.source import Chunk, chunk_rows, own_batch
-from fluxbatch.manifest.values import Trouble
+from fluxbatch.manifest.source import Broken, Chunk, chunk_rows, own_batch
+from fluxbatch.manifest.values import Trouble, shown
 
 CHUNK_BYTES_MAX = 64_000_000
 READ_BUFFER_BYTES = 1 << 20
 
-_DAMAGED = (pa.ArrowException, OSError, OverflowError)
+_DAMAGED = (pa.ArrowException, OSError, OverflowError, UnicodeDecodeError)
 
 
 class Parquet:
@@ -31,8 +31,24 @@ class Parquet:
             metadata = file.metadata
             groups = (metadata.row_group(index) for index in range(metadata.num_row_groups))
             size_bytes = sum(group.total_byte_size for group in groups)
-            self._row_bytes = size_bytes // max(1, metadata.num_rows) + 1
-        self.headers = tuple(self._schema.names)
+            self._row_bytes = max(0, size_bytes) // max(1, metadata.num_rows) + 1
+        self.headers = self._names()
+        for field in self._schema:
+            self._check_zone(field)
+
+    def _names(self) -> tuple[str, ...]:
+        try:
+            return tuple(self._schema.names)
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{self._path}: the name of a column is not UTF-8 ({error}); write it again") from None
+
+    def _check_zone(self, field: pa.Field) -> None:
+        if pa.types.is_timestamp(field.type) and field.type.tz is not None:
+            try:
+                pa.scalar(0, field.type).as_py()
+            except (LookupError, ValueError):
+                problem = f"the time zone {shown(field.type.tz)} is not known; write it in UTC"
+                raise UsageError(f"{self._path}, column {field.name}: {problem}") from None
 
     def _open(self) -> pq.ParquetFile:
         """Opened so that a column is read in pieces, and checked where the writer left checksums."""
@@ -51,15 +67,41 @@ class Parquet:
         with self._open() as file:
             batches = file.iter_batches(size, use_threads=False)
             while (batch := self._next(batches)) is not None:
-                cells = [_values(batch.column(position)) for position in layout.parameters.values()]
-                own = [batch.column(position) for position in layout.own]
-                yield Chunk(batch.num_rows, cells, own_batch(own, own_schema))
+                broken: dict[int, Broken] = {}
+                columns = {position: _sound(batch, position, broken) for position in _wanted(layout)}
+                cells = [_values(columns[position]) for position in layout.parameters.values()]
+                own = own_batch([columns[position] for position in layout.own], own_schema)
+                yield Chunk(batch.num_rows, cells, own, broken=broken)
 
     def _next(self, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
         try:
             return next(batches, None)
         except _DAMAGED as error:
             raise UsageError(f"{self._path}: the file is damaged ({error}); write it again") from None
+
+
+def _wanted(layout: Layout) -> tuple[int, ...]:
+    return (*layout.parameters.values(), *layout.own)
+
+
+def _sound(batch: pa.RecordBatch, position: int, broken: dict[int, Broken]) -> pa.Array:
+    """A column of which every value can be read: Parquet's readers do not look whether texts are UTF-8. The rows of
+    those that are not are broken, and null here."""
+    column = batch.column(position)
+    if _is_sound(column):
+        return column
+    kept = [index if _is_sound(column.slice(index, 1)) else None for index in range(len(column))]
+    trouble = Trouble(batch.schema.field(position).name, "the text is not UTF-8", "write it as UTF-8")
+    broken.update({row: Broken((trouble,), {}) for row, index in enumerate(kept) if index is None})
+    return column.take(pa.array(kept, pa.int64()))
+
+
+def _is_sound(column: pa.Array) -> bool:
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _own_field(field: pa.Field) -> pa.Field:

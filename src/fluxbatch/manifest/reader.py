@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +64,7 @@ class Manifest:
         UsageError if the file turns out to be damaged on the way.
         """
         if "prompt" not in self._layout.parameters:
-            texts = "\n".join(str(complaint) for complaint in self.complaints)
+            texts = "; ".join(str(complaint) for complaint in self.complaints)
             raise ManifestError(texts, self.complaints)
         numbers = SampleNumbers()
         rows_before = 0
@@ -142,10 +143,21 @@ def open_manifest(
     return Manifest(path, source, lay_out(source.headers, columns, own, reserved), defaults)
 
 
+def _check_is_file(path: Path) -> None:
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise UsageError(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror or error}); check it") from None
+    if stat.S_ISDIR(mode):
+        raise UsageError(f"{path}: this is a folder; give a file in it")
+    if not stat.S_ISREG(mode):
+        raise UsageError(f"{path}: this is a device or a pipe; give a file")
+
+
 def _open_source(path: Path) -> Source:
-    if not path.is_file():
-        problem = "this is a folder; give a file in it" if path.is_dir() else "there is no such file"
-        raise UsageError(f"{path}: {problem}")
+    _check_is_file(path)
     name = path.name.lower()
     ending = Path(name.removesuffix(".gz")).suffix
     try:
@@ -166,5 +178,9 @@ def _plain(scalar: pa.Scalar) -> object:
     """A Python value; as text where Python has no such value (a date after the year 9999)."""
     try:
         return scalar.as_py()
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, LookupError):
+        pass
+    try:
         return str(scalar.cast(pa.string()).as_py())
+    except (ValueError, LookupError, pa.ArrowException):  # inside of a list or a struct
+        return f"a value of {scalar.type}"

@@ -33,6 +33,7 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 PIXELS_MAX = 50_000_000
 BYTES_MAX = 50_000_000
 JPEG_QUALITY = 95
+PATH_SHOWN_MAX = 200
 KEPT_REFERENCES = 10_000
 KEPT_FITTED = 64
 
@@ -79,15 +80,23 @@ def read_reference(source: Path | bytes, model: Model) -> Reference:
     try:
         stat = source.stat()
         if not source.is_file():
-            raise Unusable(f"{source} is no file", "give the path of a PNG, JPEG or WebP file")
+            raise Unusable(f"{_named(source)} is no file", "give the path of a PNG, JPEG or WebP file")
         if stat.st_size > BYTES_MAX:
             raise _too_heavy(stat.st_size)
         key = (str(source), stat.st_mtime_ns, stat.st_size, model.reference_side_max)
         return _read.get(key, lambda: replace(_look(_content(source), model), path=str(source)))
     except FileNotFoundError:
-        raise Unusable(f"{source} does not exist", "correct the path (it is relative to the manifest)") from None
+        raise Unusable(
+            f"{_named(source)} does not exist", "correct the path (it is relative to the manifest)"
+        ) from None
     except OSError as error:
-        raise Unusable(f"{source} cannot be read ({error.strerror or error})", "check the file") from None
+        raise Unusable(f"{_named(source)} cannot be read ({error.strerror or error})", "check the file") from None
+
+
+def _named(source: Path) -> str:
+    """A path in a message: its end, where it is longer than anybody reads."""
+    name = str(source)
+    return name if len(name) <= PATH_SHOWN_MAX else f"…{name[-PATH_SHOWN_MAX:]}"
 
 
 def was_fitted(reference: Reference) -> bool:

@@ -10,7 +10,9 @@ import pyarrow as pa
 
 from fluxbatch.models.catalogue import Model
 from fluxbatch.models.price import Quote, quote
+from fluxbatch.plain import plain
 
+COMPLAINT_MAX = 4_000
 KEY_VERSION = "fluxbatch-1"
 _canonical = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
@@ -68,7 +70,10 @@ class ImageRequest:
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """What is wrong, where, and what to do. `row` is None for a header or a whole file; `line` only in text files."""
+    """What is wrong, where, and what to do; as text it is plain.
+
+    `row` is None for a header or a whole file; `line` only in text files.
+    """
 
     file: str
     row: int | None
@@ -81,7 +86,7 @@ class Complaint:
         place = self.file if self.line is None else f"{self.file}:{self.line}"
         row = "" if self.row is None else f", row {self.row}"
         column = "" if self.column is None else f", column {self.column}"
-        return f"{place}{row}{column}: {self.problem}; {self.remedy}"
+        return plain(f"{place}{row}{column}: {self.problem}; {self.remedy}", COMPLAINT_MAX)
 
 
 def content_digest(
