@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from fluxbatch.cloudflare.answer import PICTURE_BYTES_MAX
 from fluxbatch.cloudflare.client import BODY_BYTES_MAX, Client, Credentials
+from fluxbatch.cloudflare.redact import redact
 from fluxbatch.cloudflare.when import date_of
 from fluxbatch.cloudflare.wording import PROMPT, without
 from fluxbatch.dataset.image import PIXELS_MAX
@@ -92,3 +93,8 @@ def test_the_charges_of_all_that_can_be_in_flight_add_up_exactly() -> None:
 )
 def test_a_prompt_that_an_error_quotes_is_left_out(prompt: str, message: str, told: str) -> None:
     assert without(prompt, message) == told
+
+
+def test_a_token_that_hangs_on_another_word_is_redacted() -> None:
+    """Found by a mutant (seed 20282106): an escape in front of it ended in a digit, so that no word began there."""
+    assert "Canary" not in redact("\\ud800cfut_HostileCanary0123456789 and xcfat_HostileCanary")

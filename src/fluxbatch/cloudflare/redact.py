@@ -13,7 +13,7 @@ __all__ = ["REDACTED", "plain", "redact"]
 
 REDACTED = "[redacted]"
 
-_NAMED_TOKEN = re.compile(r"\bcf(?:ut|at|k)_[A-Za-z0-9_-]+")
+_NAMED_TOKEN = re.compile(r"cf(?:ut|at|k)_[A-Za-z0-9_-]+")
 _BEARER = re.compile(r"\b(bearer)[\s:=]+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 _USER_INFO = re.compile(r"(?<=://)[^\s/@]{1,256}@")
 _BARE_TOKEN = re.compile(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{40}(?![A-Za-z0-9_-])")
