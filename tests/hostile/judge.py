@@ -6,15 +6,14 @@ import asyncio
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fluxbatch.budget.entries import AttemptId, State
 from fluxbatch.cloudflare.client import Client
 from fluxbatch.cloudflare.outcome import Broken, Delivered, Fatal, Outcome, Reply, Throttled
 from fluxbatch.dataset.catalogue import Dataset
-from fluxbatch.dataset.spool import Spool
-from fluxbatch.dispatch.keep import Answer, Keeper, resolution_of
+from fluxbatch.dispatch.keep import Answer, Keeper, look, resolution_of
 from fluxbatch.manifest.request import ImageRequest
 from fluxbatch.models.catalogue import FLUX_2_DEV
 from fluxbatch.models.money import ZERO, charge_of_header
@@ -70,11 +69,19 @@ async def _hear(stage: Stage, client: Client, story: Story, keeper: Keeper, numb
     request = asked(story.told.get("prompt", f"picture {number}"), row=number)
     with measured() as cost:
         reply = await client.send(FLUX_2_DEV, FIELDS, ())
-        answer = await asyncio.to_thread(keeper.keep, request, AttemptId("d1", request.key, 1), reply, NOW)
+        answer = await asyncio.to_thread(kept_and_seen, keeper, request, reply)
     heard = Heard(story, reply, answer, cost)
     heard.faults = [*expectations(story, answer, request), *invariants(reply, answer, cost)]
     stage.story = None
     return heard
+
+
+def kept_and_seen(keeper: Keeper, request: ImageRequest, reply: Reply | Broken) -> Answer:
+    """What a run does with an answer: read, spool, and look at the picture."""
+    answer = keeper.keep(request, AttemptId("d1", request.key, 1), reply, NOW)
+    if answer.kept is None or not isinstance(answer.outcome, Delivered):
+        return answer
+    return replace(answer, kept=look(answer.kept, answer.outcome.content, request))
 
 
 async def _sound_again(stage: Stage, client: Client, number: int) -> list[str]:
@@ -124,8 +131,8 @@ def _plain(name: str, text: str) -> str:
 
 def _check_of(answer: Answer) -> str:
     assert answer.kept is not None
-    row = Spool(answer.kept.path.parent).load(answer.kept)
-    return str(row.column("check")[0].as_py())
+    assert answer.kept.picture is not None
+    return answer.kept.picture.check
 
 
 def invariants(reply: Reply | Broken, answer: Answer, cost: Cost | None = None) -> list[str]:

@@ -12,13 +12,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fluxbatch.budget.entries import AttemptId
 from fluxbatch.cloudflare.outcome import Broken, Reply
 from fluxbatch.dispatch.keep import Answer, Keeper
 from fluxbatch.models.catalogue import FLUX_2_DEV
 from tests.dataset.dataset_kit import asked
-from tests.hostile.hostile_kit import NOW, Memory, client_of, kind_of, staged
-from tests.hostile.judge import FIELDS, GROWN_BYTES_MAX, invariants, keeper_in
+from tests.hostile.hostile_kit import Memory, client_of, kind_of, staged
+from tests.hostile.judge import FIELDS, GROWN_BYTES_MAX, invariants, keeper_in, kept_and_seen
 from tests.hostile.makers import painted
 from tests.hostile.mutants import bred
 from tests.soak import soak
@@ -32,7 +31,7 @@ ONE = asked("a lighthouse")
 
 
 def keep(keeper: Keeper, reply: Reply | Broken) -> Answer:
-    answer = keeper.keep(ONE, AttemptId("d1", ONE.key, 1), reply, NOW)
+    answer = kept_and_seen(keeper, ONE, reply)
     if answer.kept is not None:
         answer.kept.path.unlink()
     return answer
