@@ -98,6 +98,12 @@ def row_of(delivery: Delivery, own: pa.Schema = NO_COLUMNS) -> pa.RecordBatch:
     return looked_at(picture_row(delivery, own), picture)
 
 
+def seen(row: pa.RecordBatch) -> pa.RecordBatch:
+    """A row of the spool as it stands in a part."""
+    content, width, height = (row.column(name)[0].as_py() for name in ("image", "width", "height"))
+    return looked_at(row, inspect(content["bytes"], width, height))
+
+
 def spool_one(dataset: Dataset, spool: Spool, prompt: str, row: int, *, attempt: int = 1, **asking: object) -> Spooled:
     request = asked(prompt, row=row, **asking)  # type: ignore[arg-type]
     delivery = delivered(request, attempt=attempt)

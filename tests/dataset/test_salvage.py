@@ -13,7 +13,7 @@ from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.salvage import salvage
 from fluxbatch.dataset.shards import seal
 from fluxbatch.dataset.spool import Spool
-from tests.dataset.dataset_kit import SEALED_AT, WHEN, jpeg, spool_one
+from tests.dataset.dataset_kit import SEALED_AT, WHEN, jpeg, seen, spool_one
 from tests.soak import soak
 
 SEED = 7
@@ -33,7 +33,7 @@ def dataset(tmp_path: Path) -> Dataset:
 
 def test_what_is_saved_is_what_was_put_in_wherever_the_bit_flipped(dataset: Dataset, spool: Spool) -> None:
     entries = [spool_one(dataset, spool, f"a fox {n}", n + 1, own=OWN.slice(n, 1)) for n in range(4)]
-    put = {entry.key: spool.load(entry) for entry in entries}
+    put = {entry.key: seen(spool.load(entry)) for entry in entries}
     [part] = seal(dataset, spool, entries, run_id="r", sealed_at=SEALED_AT)
     path = dataset.path(part)
     whole, chance, saved = path.read_bytes(), random.Random(SEED), Counter[int]()

@@ -15,7 +15,6 @@ from fluxbatch.dataset import shards
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.image import inspect
 from fluxbatch.dataset.parts import file_sha256
-from fluxbatch.dataset.record import looked_at
 from fluxbatch.dataset.shards import seal, split
 from fluxbatch.dataset.spool import Spool, Spooled
 from fluxbatch.errors import StorageError
@@ -29,6 +28,7 @@ from tests.dataset.dataset_kit import (
     flip,
     jpeg,
     row_of,
+    seen,
     small_disk,
     spool_many,
     spool_one,
@@ -41,9 +41,8 @@ def prompts(dataset: Dataset) -> list[str]:
 
 def test_sealing_moves_pictures_from_the_spool_into_a_listed_part(dataset: Dataset, spool: Spool) -> None:
     entries = spool_many(dataset, spool, 5)
-    rows = [spool.load(entry) for entry in entries]
+    rows = [seen(spool.load(entry)) for entry in entries]
     [part] = seal(dataset, spool, entries, run_id="run-9", sealed_at=SEALED_AT)
-    rows = [looked_at(row, inspect(row.column("image")[0]["bytes"].as_py(), 64, 48)) for row in rows]
     path = dataset.path(part)
     assert (part.file, part.rows, part.run_id, part.sealed_at) == ("data/train-00000.parquet", 5, "run-9", SEALED_AT)
     assert (part.size_bytes, part.sha256) == (path.stat().st_size, file_sha256(path))
@@ -73,7 +72,7 @@ def test_the_same_entries_give_the_same_bytes(tmp_path: Path) -> None:
         random.Random(name).shuffle(entries)
         if name == "b":  # here the run has looked at them; in a, whose run died, sealing does
             pictures = [inspect(spool.load(one).column("image")[0]["bytes"].as_py(), 64, 48) for one in entries]
-            entries = [replace(one, picture=seen) for one, seen in zip(entries, pictures, strict=True)]
+            entries = [replace(one, picture=picture) for one, picture in zip(entries, pictures, strict=True)]
         [part] = seal(dataset, spool, entries, run_id=name, sealed_at=name)
         hashes.add(part.sha256)
     assert len(hashes) == 1

@@ -15,7 +15,7 @@ from tests.soak import soak
 
 FRESH = soak((3, 180), (30, 450))
 """So many runs from nothing, each cut in so many ways."""
-KILLED = soak((1, 14, 12), (8, 40, 30))
+KILLED = soak((1, 16, 12), (8, 40, 30))
 """Seeds; ways to cut after a kill before each sync of a folder; kills anywhere, each with as many ways."""
 PROMPTS = tuple(f"picture {number}" for number in range(PICTURES))
 
@@ -49,7 +49,7 @@ def test_a_run_that_was_killed_and_started_again_may_lose_power_as_well(memory: 
                 with reached.told(f"seed {seed}, killed at touch {kill}, state {number}", state):
                     recovers(state, memory / "cut", shared, PROMPTS, reached)
             shutil.rmtree(memory / "run")
-    assert reached.states > 0.85 * seeds * ways * (30 + anywhere)  # the last kills leave little to lose
+    assert reached.states > 0.8 * seeds * ways * (30 + anywhere)  # the last kills leave little to lose
     reached.all_of("no dataset yet", "a temp file", "a part that is not listed", "adopted", "stranded", "torn")
 
 

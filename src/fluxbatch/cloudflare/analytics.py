@@ -17,13 +17,15 @@ from fluxbatch.cloudflare.answer import read_words
 from fluxbatch.cloudflare.client import Client
 from fluxbatch.cloudflare.outcome import Broken, Reply
 from fluxbatch.cloudflare.redact import plain, redact
-from fluxbatch.models.money import CENTINEURONS_MAX, CENTINEURONS_PER_NEURON, Money, charge
+from fluxbatch.models.money import CENTINEURONS_PER_NEURON, Money, charge
 
 NODE = "aiInferenceAdaptiveGroups"
 GROUPS_MAX = 10_000
 """The most that Cloudflare lists in one answer; as many may be a list that was cut off."""
 QUARTER = timedelta(minutes=15)
 ANSWER_BYTES_MAX = 8 * 1024 * 1024
+SUM_NEURONS_MAX = 10**13
+"""No account uses as much in a quarter of an hour; a figure beyond it is garbage."""
 
 _QUERY = (
     "{{ viewer {{ accounts(filter: {{accountTag: {account}}}) {{ " + NODE + "(limit: {limit}, filter: {{datetime_geq: "
@@ -125,7 +127,7 @@ def _charge(neurons: object) -> Money:
     """Exact hundredths. Cloudflare sums floats, so the last digits of one are noise: the nearest hundredth is meant."""
     if not isinstance(neurons, int | Decimal) or isinstance(neurons, bool):
         raise ValueError(f"{neurons!r} is no number of neurons")  # noqa: TRY004 - an answer is wrong, not a type of ours
-    if not 0 <= neurons <= CENTINEURONS_MAX // CENTINEURONS_PER_NEURON:
+    if not 0 <= neurons <= SUM_NEURONS_MAX:
         raise ValueError(f"{neurons} neurons make no sense")
     return charge(int((Decimal(neurons) * CENTINEURONS_PER_NEURON).to_integral_value(ROUND_HALF_EVEN)))
 

@@ -24,7 +24,6 @@ BLANK_SPREAD = 8
 """A picture is blank when the luminance of all its pixels lies within this many of the 256 levels."""
 
 FORMATS = ("JPEG", "PNG", "WEBP")
-SUFFIXES = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp"}
 
 # Warnings are errors: a picture that Pillow has doubts about is not ok. Set once, for Pillow's own modules only:
 # `warnings.catch_warnings` swaps a global and two threads that use it at once leave it wrong for good.

@@ -104,6 +104,11 @@ def part_schema(own: pa.Schema) -> pa.Schema:
     return pa.schema(fields, metadata={b"huggingface": HUGGING_FACE})
 
 
+def own_columns(part: pa.Schema) -> pa.Schema:
+    """The user's own columns of a part's schema."""
+    return pa.schema([field for field in part if field.name not in RESERVED])
+
+
 def _fields(columns: tuple[Column[Any], ...]) -> list[pa.Field]:
     return [pa.field(column.name, column.type) for column in columns]
 

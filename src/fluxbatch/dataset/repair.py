@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import pyarrow as pa
-
 from fluxbatch.dataset import files
 from fluxbatch.dataset.catalogue import CATALOGUE, Dataset, readable_lines, was_changed
 from fluxbatch.dataset.header import Header, Part
 from fluxbatch.dataset.parts import METADATA_KEY, check_belongs, file_sha256, key_rows, opened
 from fluxbatch.dataset.quarantine import set_aside
-from fluxbatch.dataset.record import ASKED, MADE
+from fluxbatch.dataset.record import own_columns
 from fluxbatch.dataset.salvage import Saved, salvage
 from fluxbatch.dataset.shards import rewrite
 from fluxbatch.dataset.spool import Spool, Spooled
@@ -76,8 +74,7 @@ def _header_of(folder: Path, is_simulated: Callable[[str], bool | None]) -> Head
         simulated = is_simulated(dataset_id)
         if simulated is not None:
             created_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-            own = [schema.field(index) for index in range(len(ASKED), len(schema.names) - len(MADE))]
-            return Header(dataset_id, created_at, simulated, pa.schema(own))
+            return Header(dataset_id, created_at, simulated, own_columns(schema))
     raise DatasetError(
         f"{folder / CATALOGUE} has no readable header, and no part and no ledger that knows it say what it was: "
         "bring the catalogue back from a copy, or give the ledger that the dataset was made with (--ledger)"

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fluxbatch.dataset.catalogue import Dataset
-from fluxbatch.dataset.image import SUFFIXES
+from fluxbatch.dataset.image import suffix_of
 from fluxbatch.dataset.own import fit_row
 from fluxbatch.dataset.parts import UNREADABLE
 from fluxbatch.dataset.rewritten import schema_given
@@ -67,11 +67,11 @@ def _group(
 
 
 def _sound(row: pa.RecordBatch) -> bool:
-    """The picture is proved by its hash, its file name by the key and the format; the other columns are proved."""
+    """The picture is proved by its hash, its file name by the key and the picture; the other columns are proved."""
     picture = row.column(_IMAGE)[0].as_py()
-    sha256, key, kind = (row.column(name)[0].as_py() for name in ("sha256", "key", "format"))
-    is_named: bool = picture["path"] == f"{key}{SUFFIXES.get(kind or '', '.bin')}"
-    return is_named and hashlib.sha256(picture["bytes"] or b"").hexdigest() == sha256
+    content, key, sha256 = picture["bytes"] or b"", row.column("key")[0].as_py(), row.column("sha256")[0].as_py()
+    is_named: bool = picture["path"] == f"{key}{suffix_of(content)}"
+    return is_named and hashlib.sha256(content).hexdigest() == sha256
 
 
 def _is_as_written(path: Path, file: pq.ParquetFile, number: int, rest: pa.Table) -> bool:
