@@ -52,11 +52,11 @@ def test_every_command_and_option_that_the_readme_names_is_there() -> None:
             [sys.executable, "-c", "from fluxbatch.cli import main; main()", command, "--help"],
             capture_output=True, text=True, timeout=60, check=True, env={**os.environ, "COLUMNS": "160"},
         ).stdout
-        for command in ("plan", "run", "status", "verify", "simulate", "doctor")
+        for command in ("plan", "run", "status", "verify", "reconcile", "simulate", "doctor")
     }  # fmt: skip
     for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - FOREIGN:
         assert any(option in text for text in helps.values()), f"no command has {option}"
-    for command in set(re.findall(r"fluxbatch (plan|run|status|verify|simulate|doctor)\b", README)):
+    for command in set(re.findall(r"fluxbatch (plan|run|status|verify|reconcile|simulate|doctor)\b", README)):
         assert command in helps
 
 
@@ -64,7 +64,7 @@ FOREIGN = {"--type", "--no-prompt", "--all", "--pool", "--watch"}
 """Prefect's own options."""
 
 
-@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "prompts/README.md"])
+@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "prompts/README.md"])
 def test_every_path_that_is_named_exists(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)#:]+)\)", text)
