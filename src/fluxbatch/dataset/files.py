@@ -11,6 +11,7 @@ import itertools
 import os
 import re
 import secrets
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from fluxbatch.errors import StorageError
 
 _WRITER = f"{os.getpid()}-{secrets.token_hex(4)}"  # tells the temp files of this life from those of dead ones
 _lost: dict[Path, str] = {}  # folders whose sync has failed, and what was said of it
+_syncing = threading.Lock()
 _TEMP_NAME = re.compile(r"\..+\.[0-9]+-[0-9a-f]+-[0-9]+\.tmp")  # a user's own .x.tmp in the folder is not ours
 _number = itertools.count()  # next() on it is atomic, so threads never share a name
 
@@ -124,10 +126,20 @@ def remove(path: Path) -> None:
 def sync_folder(path: Path) -> None:
     """Make the names in a folder durable. EINVAL (a file system that cannot) is let pass, as PostgreSQL does.
 
-    A folder whose sync has failed is not synced again until `trust`: the second one would say that all is well.
+    A folder whose sync has failed is not synced again until `trust`: the second one would say that all is well. One at
+    a time, so that a thread that waits while a sync fails hears of it.
     """
-    if (said := _lost.get(path.absolute())) is not None:
-        raise StorageError(said)
+    with _syncing:
+        if (said := _lost.get(path.absolute())) is not None:
+            raise StorageError(said)
+        try:
+            _sync_names(path)
+        except StorageError as failed:
+            _lost[path.absolute()] = str(failed)
+            raise
+
+
+def _sync_names(path: Path) -> None:
     try:
         descriptor = os.open(path, os.O_RDONLY)
     except OSError as error:
@@ -136,9 +148,7 @@ def sync_folder(path: Path) -> None:
         _sync(descriptor)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EBADF):
-            failed = storage_error(path, error, "could not be synced")
-            _lost[path.absolute()] = str(failed)
-            raise failed from error
+            raise storage_error(path, error, "could not be synced") from error
     finally:
         os.close(descriptor)
 
