@@ -97,7 +97,8 @@ async def open_batch(ready: Prepared) -> AsyncIterator[Batch]:
         await stack.enter_async_context(client)
         journal = ThreadJournal(ready.store)
         stack.callback(journal.close)
-        executor, behind = (ThreadPoolExecutor(WORKERS, thread_name_prefix=name) for name in ("spool", "look"))
+        executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="spool")
+        behind = ThreadPoolExecutor(1, thread_name_prefix="look")  # one: it shall not crowd out what is urgent
         stack.callback(executor.shutdown, wait=True, cancel_futures=True)
         stack.callback(behind.shutdown, wait=True, cancel_futures=True)
         if ready.plan.due:

@@ -24,7 +24,8 @@ from fluxbatch.errors import FluxbatchError, LedgerError
 
 T = TypeVar("T")
 BATCH_MAX = 256
-COMPANY_S = 0.01
+PATIENCE_S = 0.05
+"""So long a booking waits for company."""
 
 
 class Journal(Protocol):
@@ -51,6 +52,8 @@ class ThreadJournal:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._patient: list[_Job] = []
+        self._due_s = 0.0
         self._broken: LedgerError | None = None
         self._closed = False
         self._entry = threading.Lock()
@@ -80,9 +83,10 @@ class ThreadJournal:
     def _work(self) -> None:
         try:
             last = False
-            while not last and (job := self._jobs.get()) is not None:
-                batch, last = self._take(job)
-                self._do_and_tell(batch)
+            while not last:
+                hurried, last = self._gather()
+                if batch := self._chosen(hurried, last):
+                    self._do_and_tell(batch)
         finally:
             self._refuse_the_rest()
 
@@ -101,29 +105,39 @@ class ThreadJournal:
     def _refuse_the_rest(self) -> None:
         with self._entry:
             self._closed = True
-            rest = []
+            rest, self._patient = self._patient, []
             while not self._jobs.empty():
                 job = self._jobs.get()
                 rest += [job] if job is not None else []
         _fail(rest, self._broken or RuntimeError("the journal is closed: nobody would do this"))
         _tell_all(rest)
 
-    def _take(self, first: _Job) -> tuple[list[_Job], bool]:
-        """All that waits, and whether the end was among it. Who may wait does, for a moment: a request that is about
-        to leave then need not queue behind the booking of one that has come back, and one sync does for both."""
-        batch = [first]
-        until = time.monotonic() + COMPANY_S
-        while len(batch) < BATCH_MAX:
-            patience_s = until - time.monotonic() if all(job.may_wait for job in batch) else 0.0
+    def _gather(self) -> tuple[list[_Job], bool]:
+        """Whoever is in a hurry and came by now, and whether the end was among it. Who may wait is put aside."""
+        hurried: list[_Job] = []
+        timeout_s = max(0.0, self._due_s - time.monotonic()) if self._patient else None
+        for count in range(BATCH_MAX):
             try:
-                job = self._jobs.get(timeout=patience_s) if patience_s > 0 else self._jobs.get_nowait()
+                job = self._jobs.get_nowait() if count else self._jobs.get(timeout=timeout_s)
             except queue.Empty:
                 break
             if job is None:
-                return batch, True
-            batch.append(job)
-        batch.sort(key=lambda job: job.may_wait)
-        return batch, False
+                return hurried, True
+            if not job.may_wait:
+                hurried.append(job)
+                continue
+            if not self._patient:
+                self._due_s = time.monotonic() + PATIENCE_S
+            self._patient.append(job)
+        return hurried, False
+
+    def _chosen(self, hurried: list[_Job], last: bool) -> list[_Job]:
+        """The next batch. A request that is about to leave does not queue behind the booking of those that came back;
+        these are done together when the first of them has waited long enough."""
+        if not last and time.monotonic() < self._due_s and len(self._patient) < BATCH_MAX:
+            return hurried
+        batch, self._patient = [*hurried, *self._patient], []
+        return batch
 
     def _commit(self, batch: list[_Job]) -> None:
         if self._broken is not None:
