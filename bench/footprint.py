@@ -61,7 +61,7 @@ def breakdown(shape: Shape, drive: driven.Drive) -> list[str]:
     return [f"{shape.in_flight:,} in flight", *(f"{spent.get(room, 0.0):.1f} ms" for room in ROOMS)]
 
 
-ROOMS = ("event loop", "ledger", "decode and spool", "open and close")
+ROOMS = ("event loop", "ledger", "spool", "look and seal", "open and close")
 
 
 def main() -> None:
