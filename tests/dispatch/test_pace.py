@@ -16,6 +16,7 @@ from fluxbatch.budget.store import Store
 from fluxbatch.dispatch.pace import UNPACED_S, Pace
 from tests.dispatch.dispatch_kit import ACCOUNT, InlineJournal
 from tests.dispatch.virtual import EPOCH_S, Clock, in_virtual_time, now, stall
+from tests.soak import soak
 
 WINDOW_S = 60.0
 ROUNDING_S = 1e-5
@@ -113,7 +114,8 @@ def test_a_turn_is_given_just_before_its_moment_so_that_the_reservation_can_be_w
 )
 @example(per_minute=3, gaps=[0.0] * 20, stalls=[], processes=2, commit_s=0.0)
 @example(per_minute=40, gaps=[0.0] * 60, stalls=[(5.0, 0.89)], processes=2, commit_s=0.03)
-@settings(max_examples=40, deadline=None)
+@example(per_minute=2, gaps=[0.0] * 3, stalls=[(0.25, 0.89), (1.0, 70.0)], processes=2, commit_s=0.3)
+@settings(max_examples=soak(100, 5_000), deadline=None)
 def test_no_window_has_more_departures_than_allowed(
     per_minute: int, gaps: list[float], stalls: list[tuple[float, float]], processes: int, commit_s: float
 ):

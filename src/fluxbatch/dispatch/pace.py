@@ -40,6 +40,8 @@ TIMER_S = 0.002
 """A timer is no finer than this: above 500 requests a second the strict distance is kept between pairs, threes, …"""
 USED = 0.8
 """A rate that was not used to this share proves nothing by being accepted."""
+TURNS_MAX = 3
+"""So many moments may be missed: a ledger that is always late slows the sending, it must not stop it."""
 LAG_MAX_S = 10.0
 """A ledger that is slow to answer gives moments that have passed: so much later ones are asked for, at most."""
 LEAD_S = 0.05
@@ -94,10 +96,14 @@ class Pace:
 
     async def depart(self, turn: float | None) -> None:
         """Wait for the moment itself; to be called last, right before the request goes out."""
-        if turn is not None and not self._is_near(turn):
-            turn = await self.turn()  # once: a ledger that is always late slows the sending, it must not stop it
-        if turn is not None:
-            await self._sleep_until(turn)
+        for _ in range(TURNS_MAX):
+            if turn is None:
+                break
+            if self._is_near(turn):
+                await self._sleep_until(turn)
+                if self._is_near(turn):  # else the machine has stood still meanwhile
+                    break
+            turn = await self.turn()
         await self._strict.acquire()
 
     def close(self) -> None:
