@@ -45,7 +45,6 @@ from fluxbatch.prepare import Prepared, now_us
 log = logging.getLogger(__name__)
 
 WORKERS = max(2, min(4, os.cpu_count() or 2))
-SPARE_CONNECTIONS = 8
 SWITCH_S = 0.0005
 
 
@@ -91,7 +90,7 @@ async def open_batch(ready: Prepared) -> AsyncIterator[Batch]:
         settings = ready.job.settings
         client = Client(
             credentials_of(settings),
-            connections=settings.max_in_flight + SPARE_CONNECTIONS,
+            connections=settings.max_in_flight,  # no more stand than may be lost when the platform dies
             deadline_s=settings.deadline,
         )
         await stack.enter_async_context(client)
