@@ -10,13 +10,11 @@ from fluxbatch.models.money import (
     CENTINEURONS_MAX,
     ZERO,
     Money,
-    centineurons_of,
     charge,
     charge_of_header,
     decimal_neurons,
     decimal_usd,
     exact,
-    nano_of,
     parse_usd,
 )
 
@@ -152,10 +150,10 @@ def test_sums_are_exact(one: Money, other: Money, count: int):
 
 @given(amounts)
 def test_exact_decimals_come_back_as_the_same_integers(amount: int):
-    assert nano_of(Decimal(exact(decimal_usd(amount)))) == amount
-    assert centineurons_of(Decimal(exact(decimal_neurons(amount)))) == amount
-    assert nano_of(decimal_usd(amount)) == amount
-    assert centineurons_of(decimal_neurons(amount)) == amount
+    assert Decimal(exact(decimal_usd(amount))) * 10**9 == amount
+    assert Decimal(exact(decimal_neurons(amount))) * 100 == amount
+    assert decimal_usd(amount).scaleb(9) == amount
+    assert decimal_neurons(amount).scaleb(2) == amount
 
 
 @pytest.mark.parametrize(

@@ -45,11 +45,6 @@ def verify_dataset(dataset: Dataset) -> list[Finding]:
     return [*findings, *_spool(dataset), *_failures(dataset)]
 
 
-def part_findings(dataset: Dataset, part: Part) -> list[Finding]:
-    """What is wrong with one listed part, by itself."""
-    return list(_part(dataset, part, {}))
-
-
 def _catalogue(dataset: Dataset) -> Iterator[Finding]:
     if was_changed(dataset.folder):
         yield Finding(CATALOGUE, "is not as it was written", "`fluxbatch verify --repair` writes it anew")

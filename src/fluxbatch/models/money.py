@@ -92,13 +92,3 @@ def exact(amount: Decimal) -> str:
     """A decimal as text, exact, without exponent and without trailing zeros: 0.04125, 3750, 0."""
     text = f"{amount:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
-
-
-def nano_of(usd: Decimal) -> int:
-    """Nano-dollars from the exact decimal that a dataset keeps."""
-    return int(usd.scaleb(9))
-
-
-def centineurons_of(neurons: Decimal) -> int:
-    """Hundredths of a neuron from the exact decimal that a dataset keeps."""
-    return int(neurons.scaleb(2))
