@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fluxbatch.dataset.record import RESERVED, integers, part_schema
 from fluxbatch.manifest.request import Reference
-from fluxbatch.models.money import charge, decimal_usd, nano_of
+from fluxbatch.models.money import charge, decimal_usd
 from tests.dataset.dataset_kit import NO_COLUMNS, WHEN, asked, delivered, jpeg, row_of
 
 OWN = pa.schema([("label", pa.string()), ("score", pa.float32())])
@@ -88,4 +88,4 @@ def test_bytes_that_are_no_picture_are_kept_and_marked(content: bytes, suffix: s
 @given(st.lists(st.integers(0, 10**17), min_size=1, max_size=20), st.integers(0, 19))
 def test_money_comes_back_from_a_column_as_the_integer_it_was(amounts: list[int], start: int) -> None:
     column = pa.array([decimal_usd(amount) for amount in amounts], pa.decimal128(18, 9)).slice(min(start, len(amounts)))
-    assert integers(column) == amounts[start:] == [nano_of(value) for value in column.to_pylist()]
+    assert integers(column) == amounts[start:] == [value.scaleb(9) for value in column.to_pylist()]

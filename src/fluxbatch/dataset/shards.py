@@ -53,8 +53,7 @@ def seal(
     disk would not; then nothing is lost and the rest can be sealed again. `after` is told each step that is done.
     """
     parts = []
-    ordered = sorted(entries, key=lambda entry: (entry.row, entry.sample, entry.key, entry.attempt))
-    for chosen in split(ordered, part_bytes_max, rows_max=None):
+    for chosen in split(_in_order(entries), part_bytes_max, rows_max=None):
         written = _write(dataset, spool, dataset.next_part(), chosen)
         if written is not None:
             after("part")
@@ -69,14 +68,18 @@ def seal(
 
 def rewrite(dataset: Dataset, spool: Spool, part: Part, entries: Sequence[Spooled]) -> bool:
     """Write a part that is no longer listed once more, under its name, and list it. Whether it is the same bytes."""
-    ordered = sorted(entries, key=lambda entry: (entry.row, entry.sample, entry.key, entry.attempt))
-    written = _write(dataset, spool, dataset.path(part), ordered)
+    written = _write(dataset, spool, dataset.path(part), _in_order(entries))
     if written is None:
         return False
     again = written.part(dataset, part.run_id, part.sealed_at)
     dataset.add_part(again)
     spool.remove(written.entries)
     return again == part
+
+
+def _in_order(entries: Sequence[Spooled]) -> list[Spooled]:
+    """By their place in the manifest: the same entries always make the same part."""
+    return sorted(entries, key=lambda entry: (entry.row, entry.sample, entry.key, entry.attempt))
 
 
 def split(entries: Iterable[Spooled], bytes_max: int, rows_max: int | None) -> Iterator[list[Spooled]]:
