@@ -220,6 +220,30 @@ def test_a_turn_that_was_given_before_the_clock_jumped_back_is_given_up(store: S
     assert most_in_a_window(departures) <= 6
 
 
+@given(
+    st.integers(2, 40),
+    st.lists(st.tuples(st.floats(0, 30), st.sampled_from([-1.0, 0.3, 0.89, 1.0, 9.0, 3600.0])), min_size=1, max_size=8),
+)
+@example(per_minute=6, jumps=[(35.0, 1.0), (29.0, 1.0), (9.0, 3600.0)])
+@settings(max_examples=soak(100, 5_000), deadline=None)
+def test_no_jump_of_the_clock_brings_one_too_many_into_a_window(per_minute: int, jumps: list[tuple[float, float]]):
+    """Seed 11774 of the world: a tenth of a distance was made good each time, which is a second at six a minute."""
+    departures: list[float] = []
+
+    async def work(store: Store) -> None:
+        clock = Clock()
+        pace = pace_on(store, per_minute, clock)
+        tasks = [asyncio.create_task(depart(pace, departures)) for _ in range(3 * per_minute)]
+        for after_s, jumped_s in jumps:
+            await asyncio.sleep(after_s)
+            clock.jumped_s += jumped_s
+        await asyncio.gather(*tasks)
+
+    in_memory(lambda store: in_virtual_time(lambda: work(store)))
+    assert len(departures) == 3 * per_minute
+    assert most_in_a_window(departures) <= per_minute
+
+
 @pytest.mark.parametrize("jumped_s", [0.5, 30.0, 86_400.0])
 def test_a_clock_that_jumps_forward_does_not_crowd_the_requests_of_a_process(store: Store, jumped_s: float):
     async def work() -> list[float]:

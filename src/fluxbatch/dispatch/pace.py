@@ -36,6 +36,9 @@ UNPACED_S = 0.005
 """While no rate is known: so that the first refusal is heard before a hundred more have left."""
 SLACK = 0.1
 """A timer fires a little late. A tenth of a distance may be made good, so that lateness does not add up."""
+SLACK_OF_HEADROOM = 0.4
+"""Where few are sent a minute a tenth of a distance is a second: no more is made good than the headroom has for it, so
+that a clock that jumps forth cannot bring one too many into a window."""
 TIMER_S = 0.002
 """A timer is no finer than this: above 500 requests a second the strict distance is kept between pairs, threes, …"""
 USED = 0.8
@@ -195,5 +198,6 @@ class Pace:
 def _limiter(rate: Rate) -> AsyncLimiter:
     if rate.per_second is None:
         return AsyncLimiter(1, UNPACED_S)
-    capacity = max(1, int(rate.per_second * TIMER_S)) + SLACK
+    slack = min(SLACK, SLACK_OF_HEADROOM * HEADROOM * rate.per_second * WINDOW_S)
+    capacity = max(1, int(rate.per_second * TIMER_S)) + slack
     return AsyncLimiter(capacity, capacity * (1 + HEADROOM / 2) / rate.per_second)
