@@ -59,7 +59,7 @@ class PromptTemplate:
     def _rendered(self, values: Mapping[str, object], choice: int) -> str:
         try:
             return self._root.text(choice, Scope(values))
-        except TooMuch as error:
+        except (TooMuch, RecursionError) as error:
             raise unusable(error, "the prompt") from None
 
     def pick(self, rng: Random) -> int:
@@ -81,12 +81,18 @@ def compile_text(source: str, wildcards: Wildcards) -> Node:
         problem, remedy = f"the template has {len(source)} characters", f"shorten it to {PROMPT_CHARACTERS_MAX}"
         raise PromptTemplateError([TemplateTrouble("", None, None, problem, remedy)])
     builder = Builder(wildcards)
-    root = builder.build(source.replace("\r\n", "\n").strip())
+    try:
+        root = builder.build(source.replace("\r\n", "\n").strip())
+    except RecursionError:
+        problem = "choices within wildcards within choices, too deep to be read"
+        raise PromptTemplateError([TemplateTrouble("", None, None, problem, "write them flatter")]) from None
     if builder.troubles:
-        raise PromptTemplateError(
-            sorted(builder.troubles, key=lambda trouble: (trouble.line or 0, trouble.column or 0))
-        )
+        raise PromptTemplateError(sorted(builder.troubles, key=_order))
     return root
+
+
+def _order(trouble: TemplateTrouble) -> tuple[str, int, int]:
+    return trouble.place, trouble.line or 0, trouble.column or 0
 
 
 NO_WILDCARDS = Wildcards()
