@@ -129,6 +129,7 @@ def test_links_within_the_folder_are_followed_and_those_out_of_it_are_not(tmp_pa
             b"red\n#FF0000\n",
             r"w.txt, line 2: #FF0000 would be left out as a comment; write \#FF0000 for the colour",
         ),
+        ("w.txt", b"3::red\nblue", "w.txt, line 1: a text file knows no weights; put the list into a YAML file"),
         ("w.txt", b"ok\n\nx {a|b", "w.txt, line 3, column 3: { is not closed"),
         ("w.txt", b"__w__", "w.txt: it includes itself: __w__ "),
         ("w.yaml", b"w: [a", "w.yaml, line 1: is no YAML"),

@@ -114,16 +114,19 @@ def _read_text(folder: Path, path: Path, name: str) -> WildcardList:
     place = path.relative_to(folder).as_posix()
     found: dict[str, int] = {}
     lines = _content(folder, path, TEXT_BYTES_MAX).replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    colours = []
+    troubles = []
     for number, line in enumerate(lines, 1):
         entry = line.strip()
         if entry and entry[0] != "#":
             found.setdefault(entry, number)
         elif _COLOUR.match(entry):
             remedy = f"write \\{entry} for the colour, or '# {entry[1:]}' for a comment"
-            colours.append(TemplateTrouble(place, number, None, f"{entry} would be left out as a comment", remedy))
-    if colours:
-        raise Unreadable(*colours)
+            troubles.append(TemplateTrouble(place, number, None, f"{entry} would be left out as a comment", remedy))
+        if "::" in entry and _WEIGHTED.match(entry):
+            remedy = r"put the list into a YAML file, or write \: for the signs"
+            troubles.append(TemplateTrouble(place, number, None, "a text file knows no weights", remedy))
+    if troubles:
+        raise Unreadable(*troubles)
     return _checked(WildcardList(name, place, list(found), None, list(found.values())))
 
 
