@@ -160,6 +160,7 @@ PAYLOADS = [
     "{{ _meter }}",
     "{{ _meter.left }}",
     "{% set _meter = 1 %}",
+    "{% set ns = namespace() %}{% set ns.__class__ = 1 %}",
     "{{ _part(0, {}) }}",
     "{% if 1 %}{a|b}{{ _part.__globals__ }}{% endif %}",
     "{% if 1 %}{a|b}{% set _part = 1 %}{% endif %}",

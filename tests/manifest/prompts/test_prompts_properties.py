@@ -81,10 +81,9 @@ def test_every_prompt_is_counted_and_made_in_the_order_of_nested_loops(grammar: 
     assert template.count() == len(prompts)
     assert [template.render({"n": "7"}, choice) for choice in range(len(prompts))] == prompts
     assert template.variables <= {"n"}
-    if not template.is_plain:
-        for outside in (-1, len(prompts)):
-            with pytest.raises(IndexError):
-                template.render({"n": "7"}, outside)
+    for outside in (-1, len(prompts)):
+        with pytest.raises(IndexError):
+            template.render({"n": "7"}, outside)
 
 
 @settings(deadline=None)
@@ -157,6 +156,21 @@ def test_a_value_is_never_read_as_syntax(value: str):
         compile_prompt("<${y=!{{ x }}}${y}{% if 1 %}{a ${y}|b}{% endif %}>").render({"x": value})
         == f"<{value}a {value}>"
     )
+
+
+def test_a_plain_template_says_what_it_joins():
+    template = compile_prompt(r" a {{ x }}{{y}}, \{b\} {# no #}{{ x }} ")
+    assert template.is_plain
+    assert template.pieces == (("a ", False), ("x", True), ("y", True), (", {b} ", False), ("x", True))
+    assert not compile_prompt("{{ x | upper }}").is_plain
+    assert compile_prompt("{a|b}").pieces == ()
+
+
+@pytest.mark.timeout(20)
+def test_long_whitespace_takes_no_long_time():
+    blank = " " * 45_000
+    assert all_prompts("{a" + blank + "|b" + blank + "}x")[1] == "b" + blank + "x"
+    assert all_prompts("{a" + blank + "\n" + blank + "c|b}")[0] == "a c"
 
 
 DRAWS = 10_000

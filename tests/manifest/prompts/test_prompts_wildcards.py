@@ -139,6 +139,7 @@ def test_links_within_the_folder_are_followed_and_those_out_of_it_are_not(tmp_pa
         ("w.yaml", b"w: [[a]]", "w.yaml: entry 1 of w is neither a text nor a text with a weight"),
         ("w.yaml", b"w:\n- {2::red | 3::blue}", "w.yaml: entry 1 of w is neither a text nor a text with a weight"),
         ("w.yaml", b"w:\n- {text: a, weight: -1}", "w.yaml: entry 1 of w is neither"),
+        ("w.yaml", b"w: ['0::a', '0::b']", "w.yaml: every entry has the weight 0"),
         ("w.yaml", b"w: []", "w.yaml: __w__ is empty"),
         ("w.yaml", b"[" * 2000, "w.yaml: cannot be understood"),
         ("w.yaml", b"!!python/object/apply:os.system ['id']", "w.yaml, line 1: is no YAML"),

@@ -62,6 +62,11 @@ class Builder:
             seen: set[str] = set()
             for wildcard in found:
                 self._read(wildcard, known, options, weights, seen)
+            if not any(weights):
+                trouble = TemplateTrouble(
+                    found[0].place, None, None, "every entry has the weight 0", "raise one of them"
+                )
+                raise Unreadable(trouble)
             self._built[key] = options, weights if len(set(weights)) > 1 else None
         return self._built[key]
 

@@ -70,13 +70,18 @@ def _indexed(folder: Path) -> Index:
 
 def _files(folder: Path) -> Iterator[Path]:
     number = 0
-    for root, folders, names in os.walk(folder):
+    for root, folders, names in os.walk(folder, onerror=_not_entered):
         folders.sort()
         for name in sorted(names):
             number += 1
             if number > FILES_MAX:
                 raise _unreadable(str(folder), f"has over {FILES_MAX:,} files", "give a folder of wildcards only")
             yield Path(root, name)
+
+
+def _not_entered(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise _unreadable(str(error.filename), f"cannot be read ({error.strerror})", "check it") from None
 
 
 def _unreadable(place: str, problem: str, remedy: str, line: int | None = None) -> Unreadable:
@@ -214,4 +219,4 @@ def _listed(name: str, place: str, values: Callable[[], list[tuple[str, float]]]
         trouble = error.troubles[0]
         raise _unreadable(place, trouble.problem, trouble.remedy) from None
     weights = list(entries.values())
-    return _checked(WildcardList(name, place, list(entries), weights if len(set(weights)) > 1 else None))
+    return _checked(WildcardList(name, place, list(entries), weights if set(weights) - {1.0} else None))

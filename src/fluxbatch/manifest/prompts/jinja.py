@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import traceback
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from math import prod
 from random import Random
@@ -19,6 +19,7 @@ from fluxbatch.manifest.prompts.sandbox import METER, PART, STEPS_COST, Bounded,
 from fluxbatch.manifest.prompts.tree import Node, Row, Scope
 from fluxbatch.manifest.values import PROMPT_CHARACTERS_MAX, SHOWN_CHARACTERS_MAX, Unusable
 
+MESSAGE_MAX = 200
 _FORBIDDEN: Mapping[type[nodes.Node], str] = MappingProxyType(
     {
         nodes.Include: "include",
@@ -96,16 +97,23 @@ def _police(tree: nodes.Template) -> None:
         word = _FORBIDDEN.get(type(node))
         if word:
             raise Misunderstood(node.lineno, f"{word} has no place in a prompt", "write the text itself")
-        name = getattr(node, "name", None) or getattr(node, "attr", None) or getattr(node, "arg", None)
-        if isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem | nodes.NSRef | nodes.Macro):
-            if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
-                name = node.arg.value
-            if isinstance(name, str) and name.startswith("_") and name != PART:
+        for name in _names_in(node):
+            if name.startswith("_") and name != PART:
                 raise Misunderstood(node.lineno, f"{name} begins with an underscore", "names begin with a letter")
         if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name in _ELSEWHERE:
             raise Misunderstood(node.lineno, f"{node.node.name}() is not supported", _ELSEWHERE[node.node.name])
         if isinstance(node, nodes.For) and node.recursive:
             raise Misunderstood(node.lineno, "a recursive loop has no place in a prompt", "loop over a list")
+
+
+def _names_in(node: nodes.Node) -> Iterator[str]:
+    """The names of variables and attributes that a node mentions."""
+    if isinstance(node, nodes.Name | nodes.NSRef | nodes.Macro):
+        yield node.name
+    if isinstance(node, nodes.Getattr | nodes.NSRef):
+        yield node.attr
+    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
+        yield node.arg.value
 
 
 def _explained(message: str) -> tuple[str, str]:
@@ -136,7 +144,9 @@ def unusable(error: BaseException, where: str) -> Unusable:
         return Unusable(f"{where}: {message}", "write an expression that gives a text or a number")
     if isinstance(error, RecursionError):
         return Unusable(f"{where}: it calls itself without end", "end it")
-    return Unusable(f"{where}: {type(error).__name__}: {message}", "mend the expression, or the row's values")
+    return Unusable(
+        f"{where}: {type(error).__name__}: {message[:MESSAGE_MAX]}", "mend the expression, or the row's values"
+    )
 
 
 def _cut(source: str) -> str:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
 from fluxbatch.manifest.prompts.parts import Part, Text
-
-_BREAK = re.compile(r"[ \t]*\n\s*")
 
 
 class Writer:
@@ -19,10 +15,8 @@ class Writer:
 
     def text(self, text: str) -> None:
         """Text as written; within braces, a line break with what is around it is one space."""
-        if self._within:
-            if not self._parts and not self._pieces:
-                text = text.lstrip()
-            text = _BREAK.sub("\n", text)
+        if self._within and not self._parts and not self._pieces:
+            text = text.lstrip()
         if text:
             self._pieces.append(text)
 
@@ -44,7 +38,7 @@ class Writer:
         if self._pieces:
             text = "".join(self._pieces)
             if self._within:
-                text = re.sub(r"\s*\n\s*", " ", text)
+                text = _unbroken(text)
             self._parts.append(Text(text))
             self._pieces = []
 
@@ -56,6 +50,14 @@ class Writer:
                 self._pieces = [stripped] if stripped else []
         self._flush()
         return tuple(self._parts)
+
+
+def _unbroken(text: str) -> str:
+    """Each line break, with the whitespace around it, as one space."""
+    if "\n" not in text:
+        return text
+    first, *lines, last = text.split("\n")
+    return " ".join((first.rstrip(), *filter(None, map(str.strip, lines)), last.lstrip()))
 
 
 def trimmed(parts: tuple[Part, ...]) -> tuple[Part, ...]:
