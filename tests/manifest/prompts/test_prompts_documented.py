@@ -159,6 +159,8 @@ def test_a_documented_template_gives_the_documented_prompts(template: str, promp
         ("#FF0000 and #abc, #1 of 2, https://x.test/a", ["#FF0000 and #abc, #1 of 2, https://x.test/a"]),
         ("{3-2$$a|b|c}", [", ".join(p) for size in (2, 3) for p in permutations("abc", size)]),
         ("{2$$$$a|b}", ["ab", "ba"]),
+        ("{ 2 $$ a | b\\  }", ["a, b", "b , a"]),
+        ("{ a | b }c", ["a c", "b c"]),
         ("{$5|$10} {a: b|c}", ["$5 a: b", "$5 c", "$10 a: b", "$10 c"]),
         ("a {{ n }}${{ n }}%{{ n }}", ["a 3$3%3"]),
         ("{a {{ n }}|{b {{ n }}}}", ["a 3", "b 3"]),
