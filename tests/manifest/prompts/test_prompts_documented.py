@@ -161,6 +161,8 @@ def test_a_documented_template_gives_the_documented_prompts(template: str, promp
         ("{2$$$$a|b}", ["ab", "ba"]),
         ("{ 2 $$ a | b\\  }", ["a, b", "b , a"]),
         ("{ a | b }c", ["a c", "b c"]),
+        ("{{ {'a': {'b': 7}}.a.b }}", ["7"]),
+        ("C# x// y a#b # gone", ["C# x// y a#b"]),
         ("{$5|$10} {a: b|c}", ["$5 a: b", "$5 c", "$10 a: b", "$10 c"]),
         ("a {{ n }}${{ n }}%{{ n }}", ["a 3$3%3"]),
         ("{a {{ n }}|{b {{ n }}}}", ["a 3", "b 3"]),
