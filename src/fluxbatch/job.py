@@ -12,6 +12,7 @@ from fluxbatch.dataset import files
 from fluxbatch.dataset.record import RESERVED
 from fluxbatch.dispatch.retry import RetryPolicy
 from fluxbatch.errors import UsageError
+from fluxbatch.manifest.places import Places
 from fluxbatch.manifest.reader import Defaults, Manifest, open_manifest
 from fluxbatch.models.catalogue import MODELS, find_model
 from fluxbatch.settings import Settings
@@ -40,7 +41,11 @@ class Job:
         return RetryPolicy(s.resend_failed, s.resend_lost, s.resend_refused)
 
     def open_manifest(self) -> Manifest:
-        return open_manifest(self.manifest, self.defaults(), self.columns, self.own, RESERVED)
+        return open_manifest(self.manifest, self.defaults(), self.columns, self.own, RESERVED, self.places())
+
+    def places(self) -> Places:
+        """Where this job's references may come from, beside files."""
+        return Places()
 
     @property
     def account(self) -> str:

@@ -14,6 +14,7 @@ from fluxbatch.errors import ManifestError, UsageError
 from fluxbatch.manifest.columns import Layout, lay_out
 from fluxbatch.manifest.jsonl import JsonLines
 from fluxbatch.manifest.parquet import Parquet
+from fluxbatch.manifest.places import FILES_ONLY, Places
 from fluxbatch.manifest.request import Complaint, ImageRequest, OwnColumns, content_digest, request_key
 from fluxbatch.manifest.rows import Asked, Defaults, RowReader, unfit
 from fluxbatch.manifest.samples import SampleNumbers
@@ -45,7 +46,7 @@ class Manifest:
     file (a run should not start while there are any), `headers` the names of all columns. All in the file's order.
     """
 
-    def __init__(self, path: Path, source: Source, layout: Layout, defaults: Defaults) -> None:
+    def __init__(self, path: Path, source: Source, layout: Layout, defaults: Defaults, places: Places) -> None:
         self.path = path
         fields, troubles = source.own_fields(layout)
         self.own_schema = pa.schema(fields)
@@ -55,7 +56,7 @@ class Manifest:
         )
         self._source = source
         self._layout = layout
-        self._reader = RowReader(tuple(layout.parameters), defaults, path.parent.absolute())
+        self._reader = RowReader(tuple(layout.parameters), defaults, path.parent.absolute(), places)
 
     def rows(self) -> Iterator[ImageRequest | Rejected]:
         """Every picture asked for, and every row that cannot be sent, in the order of the file: one streaming pass.
@@ -130,17 +131,19 @@ def open_manifest(
     columns: Mapping[str, str] = _NO_COLUMNS,
     own: Collection[str] = (),
     reserved: Collection[str] = (),
+    places: Places = FILES_ONLY,
 ) -> Manifest:
     """Open a manifest: CSV, TSV, JSONL (each also gzipped) or Parquet, told apart by the name's ending.
 
     `columns` says which header of the file a parameter is read from ({"prompt": "Prompt"}); `own` names headers that
     are the user's even though they look like a parameter; `reserved` are names that the dataset writes itself, which
-    a user's column may not have. UsageError if the file cannot be read, or an option is wrong in itself.
+    a user's column may not have; `places` is what references may come from, beside files. UsageError if the file
+    cannot be read, or an option is wrong in itself.
     """
     for trouble in unfit(defaults.model, defaults.width, defaults.height, defaults.steps):
         raise UsageError(f"--{trouble.column}: {trouble.problem}; {trouble.remedy}")
     source = _open_source(path)
-    return Manifest(path, source, lay_out(source.headers, columns, own, reserved), defaults)
+    return Manifest(path, source, lay_out(source.headers, columns, own, reserved), defaults, places)
 
 
 def _check_is_file(path: Path) -> None:

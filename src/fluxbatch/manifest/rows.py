@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +9,7 @@ from typing import Any, NamedTuple
 
 from fluxbatch.manifest import values
 from fluxbatch.manifest.columns import REFERENCE_COLUMNS
+from fluxbatch.manifest.places import Places, find_original
 from fluxbatch.manifest.references import read_reference
 from fluxbatch.manifest.request import Reference
 from fluxbatch.manifest.values import Trouble, Unusable
@@ -56,11 +55,12 @@ class Asked(NamedTuple):
 class RowReader:
     """Reads rows whose cells stand for the given parameters, in that order."""
 
-    def __init__(self, parameters: Sequence[str], defaults: Defaults, folder: Path) -> None:
+    def __init__(self, parameters: Sequence[str], defaults: Defaults, folder: Path, places: Places) -> None:
         self._readers = tuple((name, _READ[name]) for name in parameters)
         self._has_references = any(name in REFERENCE_COLUMNS for name in parameters)
         self._defaults = defaults
         self._folder = folder
+        self._places = places
 
     def read(self, cells: Sequence[object]) -> Asked | tuple[Trouble, ...]:
         """What the row asks for, or every trouble with it. Opens reference images."""
@@ -105,8 +105,7 @@ class RowReader:
         found = []
         for name, source in wanted:
             try:
-                place = source if isinstance(source, bytes) else _located(source, self._folder)
-                found.append(read_reference(place, model))
+                found.append(read_reference(find_original(source, self._folder, self._places).place, model))
             except Unusable as error:
                 troubles.append(error.trouble(name))
         return tuple(found)
@@ -150,16 +149,3 @@ def _miscounted(samples: int, sample: int | None) -> Iterator[Trouble]:
         yield Trouble("sample", f"sample {sample} is out of range", f"take 0 to {SAMPLE_NUMBER_MAX}")
     if samples != 1:
         yield Trouble("sample", f"sample {sample} is one picture, but samples asks for {samples}", "leave one empty")
-
-
-def _located(path: str, folder: Path) -> Path:
-    """Where a reference's path leads: from the manifest's folder, and not out of it; or anywhere, if absolute."""
-    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", path):
-        raise Unusable(f"{values.shown(path)} is an address", "download the picture and give its path")
-    if os.path.isabs(path):  # noqa: PTH117 - what the text says, not what a Path makes of it
-        return Path(path)
-    inside = os.path.normpath(path)
-    if inside == ".." or inside.startswith(("../", "..\\")):
-        remedy = "move the picture beside the manifest, or give an absolute path"
-        raise Unusable(f"{values.shown(path)} leads out of the manifest's folder", remedy)
-    return folder / inside
