@@ -75,6 +75,8 @@ async def generate_dataset(
     resend_refused: Annotated[bool, Field(description="Send refused and invalid rows again")] = False,
     columns: Annotated[dict[str, str] | None, Field(description='Parameter to header: {"prompt": "Prompt"}')] = None,
     own_columns: Annotated[list[str] | None, Field(description="Headers that look like parameters and are not")] = None,
+    allow_hosts: Annotated[list[str] | None, Field(description="Hosts that references may be fetched from")] = None,
+    refetch: Annotated[bool, Field(description="Fetch addresses anew whose pictures are kept already")] = False,
     simulate: Annotated[bool, Field(description="A simulator instead of Cloudflare; costs nothing")] = False,
 ) -> State[dict[str, Any]]:
     """Make the pictures of a manifest within a budget. Run it again to go on where it stopped."""

@@ -38,6 +38,9 @@ PLACES = {
     "httpx": {"src/fluxbatch/cloudflare/client.py"},
     "httpx_aiohttp": {"src/fluxbatch/cloudflare/client.py"},
     "aiohttp": {"src/fluxbatch/cloudflare/client.py"},
+    "httpcore": {"src/fluxbatch/manifest/connect.py", "src/fluxbatch/manifest/fetch.py"},
+    "socket": {"src/fluxbatch/manifest/connect.py", "src/fluxbatch/simulator/"},
+    "idna": {"src/fluxbatch/manifest/address.py"},
     "PIL": {
         "src/fluxbatch/dataset/image.py",
         "src/fluxbatch/manifest/references.py",
@@ -67,6 +70,8 @@ PURE = (
     "cloudflare/wire.py",
     "cloudflare/wording.py",
     "dataset/record.py",
+    "manifest/address.py",
+    "manifest/netblocks.py",
     "dispatch/rate.py",
     "dispatch/retry.py",
     "report.py",

@@ -48,6 +48,13 @@ ColumnOption = Annotated[
 OwnOption = Annotated[
     list[str] | None, typer.Option("--own", help="A header that looks like a parameter and is yours: carried along.")
 ]
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option("--allow-host", help="A host that references may be fetched from: images.example.com, *.example.com."),
+]
+RefetchOption = Annotated[
+    bool | None, typer.Option("--refetch", help="Fetch addresses anew whose pictures are kept already.")
+]
 SimulateOption = Annotated[bool, typer.Option("--simulate", help="A simulator on this machine; costs nothing.")]
 LedgerOption = Annotated[str | None, typer.Option(help="Database of the ledger. [one SQLite file per user]")]
 JsonOption = Annotated[bool, typer.Option("--json", help="The last line on standard output is one JSON object.")]
@@ -73,13 +80,20 @@ def plan(
     resend_refused: RefusedOption = None,
     column: ColumnOption = None,
     own: OwnOption = None,
+    allow_hosts: AllowOption = None,
+    refetch: RefetchOption = None,
     simulate: SimulateOption = False,
     ledger: LedgerOption = None,
     json: JsonOption = False,
 ) -> None:
-    """What a run would make, cost and take. Sends nothing.
+    """What a run would make, cost and take. Sends nothing to Cloudflare.
+
+    References at addresses are fetched by a plan as well, when their hosts are allowed: a picture's key, and so whether
+    it was paid already, hangs on what they show.
 
     Example: fluxbatch plan prompts.csv --budget 20 --out cats
+
+    Example: fluxbatch plan prompts.csv --budget 20 --out cats --allow-host images.example.com
     """
     from fluxbatch import tell
     from fluxbatch.prepare import look_ahead
@@ -118,6 +132,8 @@ def run(
     ] = None,
     column: ColumnOption = None,
     own: OwnOption = None,
+    allow_hosts: AllowOption = None,
+    refetch: RefetchOption = None,
     simulate: SimulateOption = False,
     ledger: LedgerOption = None,
     json: JsonOption = False,
@@ -125,6 +141,8 @@ def run(
     """Make the pictures. Run the same command again to go on where it stopped: nothing is paid twice.
 
     Example: fluxbatch run prompts.csv --out cats --budget 20
+
+    Example: fluxbatch run edits.csv --out edits --budget 20 --allow-host images.example.com
 
     Exit codes: 0 complete, 2 bad usage or manifest, 3 stopped by the budget, 4 complete but some rows failed,
     5 stopped by the account or the platform, 130 interrupted.

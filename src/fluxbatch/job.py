@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fluxbatch.budget.store import Store, folder_of
 from fluxbatch.cloudflare.client import Credentials
@@ -12,10 +13,14 @@ from fluxbatch.dataset import files
 from fluxbatch.dataset.record import RESERVED
 from fluxbatch.dispatch.retry import RetryPolicy
 from fluxbatch.errors import UsageError
-from fluxbatch.manifest.places import Places
+from fluxbatch.manifest.address import Allowed
+from fluxbatch.manifest.places import NothingKept, Places
 from fluxbatch.manifest.reader import Defaults, Manifest, open_manifest
 from fluxbatch.models.catalogue import MODELS, find_model
 from fluxbatch.settings import Settings
+
+if TYPE_CHECKING:
+    from fluxbatch.manifest.connect import Wire
 
 SIMULATOR_ACCOUNT_ID = "0" * 32
 """The simulator's account; the simulator says the same (a test compares), and is not imported for a paid run."""
@@ -32,6 +37,8 @@ class Job:
     columns: Mapping[str, str] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
     simulate: bool = False
+    wire: Wire | None = None
+    """How addresses are reached; None for the open internet. No option and no variable leads here."""
 
     def defaults(self) -> Defaults:
         return defaults_of(self.settings)
@@ -45,7 +52,13 @@ class Job:
 
     def places(self) -> Places:
         """Where this job's references may come from, beside files."""
-        return Places()
+        allowed = Allowed.read(self.settings.allow_hosts)
+        if not allowed:
+            return Places()
+        from fluxbatch.manifest.fetching import Fetching
+
+        kept = NothingKept()
+        return Places(addresses=Fetching(allowed, kept, self.wire, again=self.settings.refetch), kept=kept)
 
     @property
     def account(self) -> str:

@@ -7,12 +7,12 @@ knows no network and no dataset. By default nothing is handed in, and such a ref
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from fluxbatch.manifest.address import HOSTS_TOLD_MAX, Allowed, Refusal, is_address, judge, public, refused
 from fluxbatch.manifest.values import Unusable, shown
 
 BYTES_MAX = 50_000_000
@@ -22,12 +22,21 @@ DATASET = "dataset:"
 FOLDER = "folder:"
 
 
-class Fetch(Protocol):
-    """Gets what an http or https address has."""
+class Addresses(Protocol):
+    """Gets what addresses have."""
 
-    def __call__(self, address: str) -> bytes:
-        """The whole body, at most BYTES_MAX. Unusable says what is wrong and what to do. Called from any thread, and
-        once for each address: what comes back is kept. It need not look whether the bytes are a picture."""
+    @property
+    def hosts_refused(self) -> tuple[str, ...]:
+        """The hosts that were asked for and are not allowed."""
+        ...
+
+    def original(self, text: str) -> Path | bytes:
+        """The picture at an address: where it is kept, or its bytes, at most BYTES_MAX. Unusable says what is wrong and
+        what to do. It was not looked at whether the picture is whole."""
+        ...
+
+    def ahead(self, texts: Iterable[str]) -> None:
+        """Begin to fetch what will be asked for."""
         ...
 
 
@@ -62,9 +71,25 @@ class NothingKept:
         return None
 
 
-def no_address(address: str) -> bytes:
-    """Addresses are off."""
-    raise Unusable(f"{shown(address)} is an address", "download the picture and give its path")
+class NoAddresses:
+    """Addresses are off: each is refused, with what would allow it."""
+
+    def __init__(self) -> None:
+        self._refused: dict[str, None] = {}
+
+    @property
+    def hosts_refused(self) -> tuple[str, ...]:
+        return tuple(self._refused)
+
+    def original(self, text: str) -> Path | bytes:
+        judged = judge(text, Allowed())
+        assert isinstance(judged, Refusal), "no host is allowed"
+        if judged.host is not None and len(self._refused) < HOSTS_TOLD_MAX:
+            self._refused[judged.host] = None
+        raise refused(text, judged)
+
+    def ahead(self, texts: Iterable[str]) -> None:
+        return
 
 
 def no_dataset(folder: Path, wanted: str) -> bytes:
@@ -76,7 +101,7 @@ def no_dataset(folder: Path, wanted: str) -> bytes:
 class Places:
     """What a manifest may reach beside its own files."""
 
-    fetch: Fetch = no_address
+    addresses: Addresses = field(default_factory=NoAddresses)
     earlier: Earlier = no_dataset
     kept: Kept = field(default_factory=NothingKept)
 
@@ -96,15 +121,14 @@ def find_original(source: str | bytes, folder: Path, places: Places) -> Found:
     """The original that a cell names; `folder` is the manifest's. Unusable says why it cannot be had."""
     if isinstance(source, bytes):
         return Found(source, None)
-    scheme = re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", source)
-    if scheme is None:
+    if not is_address(source):
         return Found(located(source, folder), source)
-    return _OPENERS.get(scheme.group().lower(), _unknown)(source, folder, places)
+    scheme = source.partition(":")[0].lower()
+    return _OPENERS.get(f"{scheme}:", _address)(source, folder, places)
 
 
 def _address(source: str, folder: Path, places: Places) -> Found:
-    kept = places.kept.find(source)
-    return Found(places.fetch(source), source, is_fetched=True) if kept is None else Found(kept, source)
+    return Found(places.addresses.original(source), public(source))
 
 
 def _of_dataset(source: str, folder: Path, places: Places) -> Found:
@@ -120,13 +144,7 @@ def _folder(source: str, folder: Path, places: Places) -> Found:
     raise Unusable(f"{shown(source)} is a folder", "give a folder in the column input_images")
 
 
-def _unknown(source: str, folder: Path, places: Places) -> Found:
-    raise Unusable(f"{shown(source)} is an address", "download the picture and give its path")
-
-
 _OPENERS: Mapping[str, Callable[[str, Path, Places], Found]] = {
-    "http:": _address,
-    "https:": _address,
     DATASET: _of_dataset,
     FOLDER: _folder,
 }

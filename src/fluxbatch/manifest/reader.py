@@ -56,7 +56,13 @@ class Manifest:
         )
         self._source = source
         self._layout = layout
+        self._places = places
         self._reader = RowReader(tuple(layout.parameters), defaults, path.parent.absolute(), places)
+
+    @property
+    def hosts_refused(self) -> tuple[str, ...]:
+        """The hosts of addresses that were read and are not allowed: known when the rows have been read."""
+        return self._places.addresses.hosts_refused
 
     def rows(self) -> Iterator[ImageRequest | Rejected]:
         """Every picture asked for, and every row that cannot be sent, in the order of the file: one streaming pass.
@@ -93,6 +99,7 @@ class Manifest:
                 yield ImageRequest(row, entry.id, *entry.content, sample, request_key(digest, sample), own)
 
     def _read(self, chunk: Chunk) -> list[Asked | tuple[Trouble, ...]]:
+        self._reader.look_ahead(chunk.cells)
         read = self._reader.read
         if not chunk.broken:
             return [read(cells) for cells in zip(*chunk.cells, strict=True)]

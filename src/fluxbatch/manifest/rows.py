@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from fluxbatch.manifest import values
+from fluxbatch.manifest.address import is_address
 from fluxbatch.manifest.columns import REFERENCE_COLUMNS
 from fluxbatch.manifest.places import Places, find_original
 from fluxbatch.manifest.references import read_reference
@@ -90,6 +92,13 @@ class RowReader:
         guidance = get("guidance", defaults.guidance)
         return Asked((model, given["prompt"], *size, steps, guidance, seed, references), get("id"), samples, sample)
 
+    def look_ahead(self, columns: Sequence[Sequence[object]]) -> None:
+        """Begin to fetch the addresses of a chunk's cells (by column, as `parameters`), before its rows are read."""
+        if self._has_references:
+            for (name, _), cells in zip(self._readers, columns, strict=True):
+                if name in REFERENCE_COLUMNS:
+                    self._places.addresses.ahead(_addresses(cells))
+
     def _references(self, given: Mapping[str, Any], model: Model, troubles: list[Trouble]) -> tuple[Reference, ...]:
         """The row's references in order; what is wrong with them is added to `troubles`."""
         wanted = [(name, given[name]) for name in REFERENCE_COLUMNS if name in given]
@@ -109,6 +118,14 @@ class RowReader:
             except Unusable as error:
                 troubles.append(error.trouble(name))
         return tuple(found)
+
+
+def _addresses(cells: Sequence[object]) -> Iterator[str]:
+    for cell in cells:
+        with suppress(Unusable):  # told when the row is read
+            source = values.image_source(cell)
+            if isinstance(source, str) and is_address(source):
+                yield source
 
 
 def unfit(model: Model, width: int, height: int, steps: int) -> Sequence[Trouble]:

@@ -1,0 +1,119 @@
+"""The addresses of a run: each is judged, fetched once, and kept; many at once, and few of one host.
+
+An address is judged each time, also when its picture is kept: what is not allowed is not used, whoever fetched it. What
+is kept goes by a name without the query, which may hold a signature.
+
+A kept picture is not asked for again: its key, and with it what was paid, hangs on its content. `again` fetches each
+address anew, once in a run.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Final
+
+from fluxbatch.manifest.address import HOSTS_TOLD_MAX, Address, Allowed, judge, refused
+from fluxbatch.manifest.connect import Wire
+from fluxbatch.manifest.fetch import fetch
+from fluxbatch.manifest.places import Kept
+from fluxbatch.manifest.trouble import Unfetched
+from fluxbatch.manifest.turns import Turns
+
+log = logging.getLogger(__name__)
+
+AT_ONCE: Final = 16
+PER_HOST: Final = 8
+HOST_FAILURES_MAX: Final = 3
+"""After so many pictures in a row that a host did not answer for, each tried three times, its others are not tried."""
+LOG_EVERY: Final = 250
+
+
+class Fetching:
+    """What `places.Addresses` promises, over the network. For any thread."""
+
+    def __init__(self, allowed: Allowed, kept: Kept, wire: Wire | None = None, *, again: bool = False) -> None:
+        self._allowed = allowed
+        self._kept = kept
+        self._wire = Wire() if wire is None else wire
+        self._again = again
+        self._turns: Turns[Path | bytes] = Turns(AT_ONCE, PER_HOST)
+        self._lock = threading.Lock()
+        self._asked: dict[str, Future[Path | bytes]] = {}
+        self._silent: Counter[str] = Counter()
+        self._refused: dict[str, None] = {}
+        self.fetched = 0
+
+    @property
+    def hosts_refused(self) -> tuple[str, ...]:
+        """The hosts that were asked for and are not allowed, in the order they were met; the first hundred."""
+        return tuple(self._refused)
+
+    def original(self, text: str) -> Path | bytes:
+        """The picture at an address: where it is kept, or its bytes. Unusable says why there is none."""
+        address = self._judged(text)
+        try:
+            return self._promised(address).result()
+        except KeyboardInterrupt:
+            self._turns.close()
+            raise
+
+    def ahead(self, texts: Iterable[str]) -> None:
+        """Begin to fetch what will be asked for; returns at once. What is refused is told when it is asked for."""
+        for text in texts:
+            judged = judge(text, self._allowed)
+            if isinstance(judged, Address):
+                self._promised(judged)
+
+    def _judged(self, text: str) -> Address:
+        judged = judge(text, self._allowed)
+        if isinstance(judged, Address):
+            return judged
+        if judged.host is not None and len(self._refused) < HOSTS_TOLD_MAX:
+            self._refused[judged.host] = None
+        raise refused(text, judged)
+
+    def _promised(self, address: Address) -> Future[Path | bytes]:
+        name = address.name
+        with self._lock:
+            if (known := self._asked.get(name)) is not None:
+                return known
+            kept = None if self._again else self._kept.find(name)
+            if kept is not None:
+                return _done(kept)
+            promised = self._turns.submit(address.origin, lambda: self._fetched(address))
+            self._asked[name] = promised
+            return promised
+
+    def _fetched(self, address: Address) -> Path | bytes:
+        host = address.origin
+        if self._silent[host] >= HOST_FAILURES_MAX:
+            problem = f"{host} did not answer for {HOST_FAILURES_MAX} pictures in a row, so this one was not tried"
+            raise _about(address, Unfetched(problem, "look at the host, then run the same command again"))
+        try:
+            content = fetch(address, self._wire)
+        except Unfetched as failure:
+            with self._lock:
+                self._silent[host] = self._silent[host] + 1 if failure.of_host else 0
+            raise _about(address, failure) from None
+        path = self._kept.keep(address.name, content)
+        with self._lock:
+            self._silent[host] = 0
+            self.fetched += 1
+            if self.fetched % LOG_EVERY == 0:
+                log.info("%s references fetched so far", f"{self.fetched:,}")
+        return content if path is None else path
+
+
+def _about(address: Address, failure: Unfetched) -> Unfetched:
+    return Unfetched(f"{address}: {failure.problem}", failure.remedy)
+
+
+def _done(value: Path | bytes) -> Future[Path | bytes]:
+    future: Future[Path | bytes] = Future()
+    future.set_result(value)
+    return future
