@@ -9,9 +9,12 @@ from pathlib import Path
 from fluxbatch.budget.store import Store, folder_of
 from fluxbatch.cloudflare.client import Credentials
 from fluxbatch.dataset import files
+from fluxbatch.dataset.kept import KeptReferences
+from fluxbatch.dataset.pictures import Earlier
 from fluxbatch.dataset.record import RESERVED
 from fluxbatch.dispatch.retry import RetryPolicy
 from fluxbatch.errors import UsageError
+from fluxbatch.manifest.fit import Fit
 from fluxbatch.manifest.places import Places
 from fluxbatch.manifest.reader import Defaults, Manifest, open_manifest
 from fluxbatch.models.catalogue import MODELS, find_model
@@ -32,6 +35,8 @@ class Job:
     columns: Mapping[str, str] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
     simulate: bool = False
+    earlier: Earlier = field(default_factory=Earlier, compare=False)
+    """The earlier datasets that references are taken from, each opened once."""
 
     def defaults(self) -> Defaults:
         return defaults_of(self.settings)
@@ -45,7 +50,7 @@ class Job:
 
     def places(self) -> Places:
         """Where this job's references may come from, beside files."""
-        return Places()
+        return Places(earlier=self.earlier, kept=KeptReferences(self.out))
 
     @property
     def account(self) -> str:
@@ -70,7 +75,7 @@ def defaults_of(settings: Settings) -> Defaults:
     if model is None:
         known = ", ".join(known.name for known in MODELS)
         raise UsageError(f"--model {settings.model} is unknown; known are {known}")
-    return Defaults(model, settings.width, settings.height, settings.steps, settings.guidance)
+    return Defaults(model, settings.width, settings.height, settings.steps, settings.guidance, Fit(settings.fit))
 
 
 def credentials_of(settings: Settings) -> Credentials:
