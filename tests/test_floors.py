@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 
 # From the ground up: a room imports from floors below its own only, so rooms of one floor do not know each other.
 FLOORS = (
-    {"plain"},
+    {"bare", "plain"},
     {"errors"},
     {"models"},
     {"manifest", "settings", "simulator"},
@@ -43,7 +43,7 @@ PLACES = {
     "idna": {"src/fluxbatch/manifest/address.py"},
     "PIL": {
         "src/fluxbatch/dataset/image.py",
-        "src/fluxbatch/manifest/references.py",
+        "src/fluxbatch/manifest/pixels.py",
         "src/fluxbatch/simulator/painter.py",
     },
     "imagehash": {"src/fluxbatch/dataset/image.py"},
@@ -58,6 +58,7 @@ PLACES = {
 
 # What decides is apart from what does: no clock, no chance, no disk, no loop. (Datetimes come in as arguments.)
 PURE = (
+    "bare.py",
     "models/catalogue.py",
     "models/money.py",
     "models/price.py",
@@ -74,6 +75,9 @@ PURE = (
     "manifest/netblocks.py",
     "dispatch/rate.py",
     "dispatch/retry.py",
+    "manifest/fit.py",
+    "manifest/marks.py",
+    "manifest/mentions.py",
     "report.py",
 )
 IMPURE = {"asyncio", "os", "random", "secrets", "shutil", "socket", "subprocess", "tempfile", "threading", "time"}

@@ -33,6 +33,9 @@ WidthOption = Annotated[int | None, typer.Option(help="Width for rows that are s
 HeightOption = Annotated[int | None, typer.Option(help="Height for rows that are silent. [1024]")]
 StepsOption = Annotated[int | None, typer.Option(help="Steps for rows that are silent. [25]")]
 GuidanceOption = Annotated[float | None, typer.Option(help="Guidance for rows that are silent. [not sent]")]
+FitOption = Annotated[
+    str | None, typer.Option(help="References: contain (whole), cover (cut to the output's shape), exact. [contain]")
+]
 RateOption = Annotated[float | None, typer.Option(help="Requests a minute; 0: unknown, adapt alone. [720]")]
 FlightOption = Annotated[int | None, typer.Option("--max-in-flight", help="Never more requests at once. [256]")]
 ShardOption = Annotated[int | None, typer.Option("--rows-per-shard", help="Pictures a shard, so a part. [500]")]
@@ -70,6 +73,7 @@ def plan(
     height: HeightOption = None,
     steps: StepsOption = None,
     guidance: GuidanceOption = None,
+    fit: FitOption = None,
     rate: RateOption = None,
     max_in_flight: FlightOption = None,
     rows_per_shard: ShardOption = None,
@@ -120,6 +124,7 @@ def run(
     height: HeightOption = None,
     steps: StepsOption = None,
     guidance: GuidanceOption = None,
+    fit: FitOption = None,
     rate: RateOption = None,
     max_in_flight: FlightOption = None,
     rows_per_shard: ShardOption = None,

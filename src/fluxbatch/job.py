@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING
 from fluxbatch.budget.store import Store, folder_of
 from fluxbatch.cloudflare.client import Credentials
 from fluxbatch.dataset import files
+from fluxbatch.dataset.kept import KeptReferences
+from fluxbatch.dataset.pictures import Earlier
 from fluxbatch.dataset.record import RESERVED
 from fluxbatch.dispatch.retry import RetryPolicy
 from fluxbatch.errors import UsageError
 from fluxbatch.manifest.address import Allowed
-from fluxbatch.manifest.places import NothingKept, Places
+from fluxbatch.manifest.fit import Fit
+from fluxbatch.manifest.places import Places
 from fluxbatch.manifest.reader import Defaults, Manifest, open_manifest
 from fluxbatch.models.catalogue import MODELS, find_model
 from fluxbatch.settings import Settings
@@ -37,6 +40,8 @@ class Job:
     columns: Mapping[str, str] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
     simulate: bool = False
+    earlier: Earlier = field(default_factory=Earlier, compare=False)
+    """The earlier datasets that references are taken from, each opened once."""
     wire: Wire | None = None
     """How addresses are reached; None for the open internet. No option and no variable leads here."""
 
@@ -52,13 +57,14 @@ class Job:
 
     def places(self) -> Places:
         """Where this job's references may come from, beside files."""
+        kept = KeptReferences(self.out)
         allowed = Allowed.read(self.settings.allow_hosts)
         if not allowed:
-            return Places()
-        from fluxbatch.manifest.fetching import Fetching
+            return Places(earlier=self.earlier, kept=kept)
+        from fluxbatch.manifest.fetching import Fetching  # httpcore, for those who fetch
 
-        kept = NothingKept()
-        return Places(addresses=Fetching(allowed, kept, self.wire, again=self.settings.refetch), kept=kept)
+        fetching = Fetching(allowed, kept, self.wire, again=self.settings.refetch)
+        return Places(fetching, self.earlier, kept)
 
     @property
     def account(self) -> str:
@@ -83,7 +89,7 @@ def defaults_of(settings: Settings) -> Defaults:
     if model is None:
         known = ", ".join(known.name for known in MODELS)
         raise UsageError(f"--model {settings.model} is unknown; known are {known}")
-    return Defaults(model, settings.width, settings.height, settings.steps, settings.guidance)
+    return Defaults(model, settings.width, settings.height, settings.steps, settings.guidance, Fit(settings.fit))
 
 
 def credentials_of(settings: Settings) -> Credentials:

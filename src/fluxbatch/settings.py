@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -47,6 +47,8 @@ class Settings(BaseSettings):
     height: int = 1024
     steps: int = 25
     guidance: float | None = None
+    fit: Literal["contain", "cover", "exact"] = "contain"
+    """How references are fitted (`manifest.fit.Fit`)."""
     rate: float = Field(float(DEFAULT_MODEL.requests_per_minute), ge=0, allow_inf_nan=False)
     max_in_flight: int = Field(256, ge=1, le=10_000)
     rows_per_shard: int = Field(500, ge=1)

@@ -19,7 +19,7 @@ import httpcore  # noqa: TID251 - one of the two modules that fetch references
 
 from fluxbatch.manifest.address import DOWNLOAD, Address, public
 from fluxbatch.manifest.connect import Limits, PinnedBackend, Wire
-from fluxbatch.manifest.references import BYTES_MAX
+from fluxbatch.manifest.places import BYTES_MAX
 from fluxbatch.manifest.trouble import Unfetched
 from fluxbatch.plain import plain
 
@@ -43,7 +43,7 @@ _PROXIES: Final = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
 def fetch(address: Address, wire: Wire, deadline_s: float = DEADLINE_S) -> bytes:
-    """The picture's bytes: JPEG, PNG or WebP by its first bytes, at most `references.BYTES_MAX`.
+    """The picture's bytes: JPEG, PNG or WebP by its first bytes, at most `places.BYTES_MAX`.
 
     Tried three times where another try may help (no answer, 429, 5xx). Unfetched says what is wrong and what to do.
     Blocks; for a thread of its own.

@@ -43,9 +43,9 @@ class Addresses(Protocol):
 class Earlier(Protocol):
     """Gets a picture of an earlier dataset."""
 
-    def __call__(self, folder: Path, wanted: str) -> bytes:
-        """The picture's bytes, verified by their hash. `wanted` is a key (or eight or more of its first digits) or
-        `id=…`. Unusable says what is wrong and what to do."""
+    def __call__(self, folder: Path, wanted: str) -> tuple[bytes, str]:
+        """The picture's bytes, verified by their hash, and its whole key. `wanted` is a key (or eight or more of its
+        first digits) or `id=…`. Unusable says what is wrong and what to do."""
         ...
 
 
@@ -53,10 +53,10 @@ class Kept(Protocol):
     """Originals that were fetched once, by what they were fetched from."""
 
     def find(self, source: str) -> Path | None:
-        """Where the original of this source lies, if it was kept. Its content is checked by whoever reads it."""
+        """Where the original of this source lies, if it was kept and is still what it was."""
         ...
 
-    def keep(self, source: str, content: bytes) -> Path | None:
+    def keep(self, source: str, content: bytes, sha256: str) -> Path | None:
         """Keep an original durably and say where; None when nothing is kept."""
         ...
 
@@ -67,7 +67,7 @@ class NothingKept:
     def find(self, source: str) -> Path | None:
         return None
 
-    def keep(self, source: str, content: bytes) -> Path | None:
+    def keep(self, source: str, content: bytes, sha256: str) -> Path | None:
         return None
 
 
@@ -92,7 +92,7 @@ class NoAddresses:
         return
 
 
-def no_dataset(folder: Path, wanted: str) -> bytes:
+def no_dataset(folder: Path, wanted: str) -> tuple[bytes, str]:
     """No datasets are within reach."""
     raise Unusable("pictures of datasets cannot be read here", "give the picture's path or bytes")
 
@@ -110,11 +110,11 @@ FILES_ONLY = Places()
 
 
 class Found(NamedTuple):
-    """An original: a path or its bytes, the source it goes by, and whether it is to be kept under that."""
+    """An original: its path or bytes, what the dataset calls its source, and the name to keep the bytes under."""
 
     place: Path | bytes
     source: str | None
-    is_fetched: bool = False
+    keep_as: str | None = None
 
 
 def find_original(source: str | bytes, folder: Path, places: Places) -> Found:
@@ -132,12 +132,18 @@ def _address(source: str, folder: Path, places: Places) -> Found:
 
 
 def _of_dataset(source: str, folder: Path, places: Places) -> Found:
-    path, separator, wanted = source[len(DATASET) :].partition("#")
-    if not separator or not path or not wanted:
+    """From the dataset itself while it is there: it may have been made anew. What was kept stands in for it."""
+    path, _, wanted = source[len(DATASET) :].partition("#")
+    if not path or not wanted:
         raise Unusable(f"{shown(source)} names no picture", "write dataset:PATH#KEY, or dataset:PATH#id=ID")
-    whole = folder / path
-    name = f"{DATASET}{os.path.normpath(whole)}#{wanted}"
-    return Found(places.earlier(whole, wanted), name, is_fetched=True)
+    keep_as = f"{DATASET}{os.path.normpath(folder / path)}#{wanted}"
+    try:
+        content, key = places.earlier(Path(os.path.normpath(folder / path)), wanted)
+    except Unusable:
+        if (kept := places.kept.find(keep_as)) is None:
+            raise
+        return Found(kept, source)
+    return Found(content, f"{DATASET}{path}#{key}", keep_as)
 
 
 def _folder(source: str, folder: Path, places: Places) -> Found:

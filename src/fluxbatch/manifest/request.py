@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import pyarrow as pa
 
+from fluxbatch.manifest.fit import Fit, Size
 from fluxbatch.models.catalogue import Model
 from fluxbatch.models.price import Quote, quote
 from fluxbatch.plain import plain
@@ -17,11 +19,22 @@ KEY_VERSION = "fluxbatch-1"
 _canonical = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
+class Change(StrEnum):
+    """What is done to an original before it is sent, besides fitting."""
+
+    TURNED = "turned upright"
+    DEEP = "brought to 8 bits"
+    FLATTENED = "flattened over white"
+    RECOLOURED = "converted to sRGB"
+    PROFILE_DROPPED = "sent without a colour profile that cannot be used"
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """A reference image, by content: `sha256` is of the original bytes, so a new Pillow never changes a key.
 
-    Sizes are in pixels; `fitted_*` is what is sent. `path` is where the bytes lie, or None when `content` holds them.
+    Sizes are in pixels and upright; `fitted_*` is what is sent, of the middle part of the size `crop` (None: of all).
+    `path` is where the bytes lie, or None when `content` holds them. `source` is what the manifest calls it.
     """
 
     sha256: str
@@ -31,6 +44,15 @@ class Reference:
     fitted_height: int
     path: str | None = None
     content: bytes | None = field(default=None, repr=False)
+    fit: Fit = Fit.CONTAIN
+    crop: Size | None = None
+    changes: tuple[Change, ...] = ()
+    source: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What stands for it in a key. Contained, it is the hash alone: what is cut or stretched is something else."""
+        return self.sha256 if self.fit is Fit.CONTAIN else f"{self.fit}:{self.sha256}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +122,7 @@ def content_digest(
     references: tuple[Reference, ...],
 ) -> bytes:
     """SHA-256 of what is sent, references by their content: equal for two rows that ask for the same thing."""
-    sent = [KEY_VERSION, model.id, prompt, width, height, steps, guidance, seed, [r.sha256 for r in references]]
+    sent = [KEY_VERSION, model.id, prompt, width, height, steps, guidance, seed, [r.name for r in references]]
     return hashlib.sha256(_canonical(sent).encode()).digest()
 
 

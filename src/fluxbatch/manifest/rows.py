@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from fluxbatch.manifest import values
 from fluxbatch.manifest.address import is_address
 from fluxbatch.manifest.columns import REFERENCE_COLUMNS
-from fluxbatch.manifest.places import Places, find_original
-from fluxbatch.manifest.references import read_reference
+from fluxbatch.manifest.fit import Fit, Frame, Size
+from fluxbatch.manifest.places import Places
+from fluxbatch.manifest.references import open_reference
 from fluxbatch.manifest.request import Reference
 from fluxbatch.manifest.values import Trouble, Unusable
 from fluxbatch.models.catalogue import DEFAULT_MODEL, Model
@@ -43,6 +44,7 @@ class Defaults:
     height: int = 1024
     steps: int = 25
     guidance: float | None = None
+    fit: Fit = Fit.CONTAIN
 
 
 class Asked(NamedTuple):
@@ -86,7 +88,7 @@ class RowReader:
             troubles.append(Trouble("seed", f"{seed} is out of range", "take 0 to 2**63 - 1"))
         if samples != 1 or sample is not None:
             troubles.extend(_miscounted(samples, sample))
-        references = self._references(given, model, troubles) if self._has_references else ()
+        references = self._references(given, model, size, troubles) if self._has_references else ()
         if troubles:
             return tuple(troubles)
         guidance = get("guidance", defaults.guidance)
@@ -99,7 +101,9 @@ class RowReader:
                 if name in REFERENCE_COLUMNS:
                     self._places.addresses.ahead(_addresses(cells))
 
-    def _references(self, given: Mapping[str, Any], model: Model, troubles: list[Trouble]) -> tuple[Reference, ...]:
+    def _references(
+        self, given: Mapping[str, Any], model: Model, size: Size, troubles: list[Trouble]
+    ) -> tuple[Reference, ...]:
         """The row's references in order; what is wrong with them is added to `troubles`."""
         wanted = [(name, given[name]) for name in REFERENCE_COLUMNS if name in given]
         bad = {trouble.column for trouble in troubles}
@@ -111,10 +115,11 @@ class RowReader:
         if len(wanted) > model.references_max:
             problem = f"{len(wanted)} references are given; {model.name} takes {model.references_max}"
             troubles.append(Trouble(wanted[model.references_max][0], problem, "remove the others"))
+        frame = Frame(self._defaults.fit, *size)
         found = []
         for name, source in wanted:
             try:
-                found.append(read_reference(find_original(source, self._folder, self._places).place, model))
+                found.append(open_reference(source, self._folder, self._places, model, frame))
             except Unusable as error:
                 troubles.append(error.trouble(name))
         return tuple(found)

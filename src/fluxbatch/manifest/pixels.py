@@ -1,0 +1,211 @@
+"""The pixels of a reference: looked at once in full, and made into what is sent. Pillow sees nothing but pixels.
+
+What is sent is upright, opaque, 8 bits a channel and in sRGB: models read pixels, and drop what is told about them.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import NamedTuple
+
+from PIL import Image, ImageCms, UnidentifiedImageError  # noqa: TID251 - one of the three places where images are opened
+
+from fluxbatch.bare import bare
+from fluxbatch.manifest.fit import Size
+from fluxbatch.manifest.marks import Marks, marks_of
+from fluxbatch.manifest.request import Change
+from fluxbatch.manifest.values import Unusable
+
+# Pillow's warnings are errors, set once for its own modules: `catch_warnings` swaps a global and is not for threads.
+warnings.filterwarnings("error", module=r"PIL\.")
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+PIXELS_MAX = 50_000_000
+JPEG_QUALITY = 95
+SHADE_MAX = 2
+"""A profile that moves no colour by more than this many of 256 levels is sRGB, whatever it is called."""
+
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, OverflowError, MemoryError)
+"""What Pillow raises for a damaged file."""
+
+_SPACES = {"RGB": "RGB ", "L": "GRAY", "CMYK": "CMYK"}
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class Seen(NamedTuple):
+    """A look at an original: its upright size, and what has to be changed before it is sent."""
+
+    size: Size
+    changes: tuple[Change, ...]
+
+
+def look(content: bytes) -> Seen:
+    """Decode a picture in full. Unusable says what is wrong with it."""
+    with _opened(content) as (image, marks):
+        image.load()
+        size = image.size if marks.orientation < 5 else (image.height, image.width)
+        return Seen(size, tuple(_changes(image, marks)))
+
+
+def _changes(image: Image.Image, marks: Marks) -> Iterator[Change]:
+    if marks.orientation != 1:
+        yield Change.TURNED
+    if image.mode.startswith("I"):
+        yield Change.DEEP
+    if image.has_transparency_data and _alpha(image).getextrema()[0] != 255:
+        yield Change.FLATTENED
+    mode = _mode(image)
+    if marks.profile is not None and not _is_usable(marks.profile, mode):
+        yield Change.PROFILE_DROPPED
+    if mode == "CMYK" or (marks.profile is not None and _recolours(marks.profile, mode)):
+        yield Change.RECOLOURED
+
+
+def render(content: bytes, size: Size, crop: Size) -> bytes:
+    """The picture as it is sent: the middle part of size `crop` of the upright picture, made `size`. A JPEG of a JPEG,
+    else a PNG; without a profile, because it is in sRGB."""
+    buffer = io.BytesIO()
+    with _opened(content) as (image, marks):
+        is_jpeg = image.format == "JPEG"
+        upright = _turned(_resized(_plain(image), size, crop, marks.orientation), marks.orientation)
+        opaque = _flattened(upright, marks.profile)
+        opaque.save(buffer, "JPEG", quality=JPEG_QUALITY) if is_jpeg else opaque.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@contextmanager
+def _opened(content: bytes) -> Iterator[tuple[Image.Image, Marks]]:
+    """The picture, header read and within the limits, not yet decoded. Whatever Pillow minds becomes Unusable."""
+    try:
+        marks, pixels_only = marks_of(content), bare(content)
+        if pixels_only is None:
+            raise ValueError("no program builds one so")
+        with Image.open(io.BytesIO(pixels_only), formats=FORMATS) as image:
+            if image.width * image.height > PIXELS_MAX:
+                size = f"{image.width}x{image.height}"
+                raise Unusable(f"the picture is {size}, over {PIXELS_MAX // 10**6} megapixels", "make it smaller")
+            if marks.is_animated:
+                raise Unusable("the picture is an animation", "give a single picture")
+            yield image, marks
+    except UnidentifiedImageError:
+        raise Unusable("this is no PNG, JPEG or WebP picture", "convert it to one of these") from None
+    except (Image.DecompressionBombError, Warning, *_UNREADABLE) as error:
+        raise Unusable(f"the picture is damaged ({error})", "save it again from its source") from None
+
+
+def _mode(image: Image.Image) -> str:
+    """The mode in which the picture's colours are read: L, RGB or CMYK."""
+    if image.mode in ("1", "L", "LA", "CMYK") or image.mode.startswith("I"):
+        return "CMYK" if image.mode == "CMYK" else "L"
+    return "RGB"
+
+
+def _alpha(image: Image.Image) -> Image.Image:
+    return image.convert("RGBA").getchannel("A")
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """The picture in a mode that resizes smoothly: palettes, bits and rare modes made plain."""
+    if image.mode in ("RGB", "L", "CMYK", "RGBA", "LA"):
+        return image.convert("RGBA") if image.has_transparency_data else image
+    if image.mode.startswith("I"):  # 16 bits of grey: a plain conversion would cut off all above 255
+        return image.convert("I").point(lambda value: value / 257).convert("L")
+    return image.convert("RGBA" if image.has_transparency_data else "L" if image.mode == "1" else "RGB")
+
+
+def _resized(image: Image.Image, size: Size, crop: Size, orientation: int) -> Image.Image:
+    """The middle of the picture as it lies: `size` and `crop` are upright."""
+    if orientation >= 5:
+        size, crop = size[::-1], crop[::-1]
+    if image.size == size == crop:
+        return image
+    left, top = (image.width - crop[0]) / 2, (image.height - crop[1]) / 2
+    box = (left, top, left + crop[0], top + crop[1])
+    return image.resize(size, Image.Resampling.LANCZOS, box=box, reducing_gap=3.0)
+
+
+def _turned(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(_TURNS[orientation]) if orientation in _TURNS else image
+
+
+def _flattened(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """In sRGB, and over white where it is transparent."""
+    if image.mode not in ("RGBA", "LA"):
+        return _in_srgb(image, profile)
+    alpha = image.getchannel("A")
+    colours = _in_srgb(image.convert("RGB" if image.mode == "RGBA" else "L"), profile)
+    ground = Image.new(colours.mode, colours.size, "white")
+    ground.paste(colours, mask=alpha)
+    return ground
+
+
+def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    if profile is not None and _recolours(profile, image.mode):
+        return _converted(image, profile)
+    return image.convert("RGB") if image.mode == "CMYK" else image
+
+
+def _converted(image: Image.Image, profile: bytes) -> Image.Image:
+    """The same colours in sRGB; what sRGB has not becomes the nearest that it has."""
+    made = ImageCms.profileToProfile(
+        image,
+        ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+        _srgb(),
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        outputMode="RGB",
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+    assert made is not None, "it is not converted in place"
+    return made
+
+
+@lru_cache(maxsize=1)
+def _srgb() -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+
+
+@lru_cache(maxsize=64)
+def _is_usable(profile: bytes, mode: str) -> bool:
+    """Whether the profile can be read and is one for pictures of this mode."""
+    try:
+        space: str = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space
+        if space != _SPACES[mode]:
+            return False
+        _converted(Image.new(mode, (1, 1)), profile)
+    except (ImageCms.PyCMSError, *_UNREADABLE):
+        return False
+    return True
+
+
+@lru_cache(maxsize=64)
+def _recolours(profile: bytes, mode: str) -> bool:
+    """Whether colours look otherwise with this profile than in sRGB: tried on an even sample of them."""
+    if not _is_usable(profile, mode):
+        return False
+    if mode == "CMYK":
+        return True
+    sample = _sample(mode)
+    as_told, as_srgb = _converted(sample, profile).tobytes(), sample.convert("RGB").tobytes()
+    return any(abs(told - plain) > SHADE_MAX for told, plain in zip(as_told, as_srgb, strict=True))
+
+
+def _sample(mode: str) -> Image.Image:
+    if mode == "L":
+        return Image.frombytes("L", (256, 1), bytes(range(256)))
+    levels = range(0, 256, 17)
+    colours = bytes(level for red in levels for green in levels for blue in levels for level in (red, green, blue))
+    return Image.frombytes("RGB", (len(colours) // 3, 1), colours)
