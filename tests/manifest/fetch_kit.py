@@ -35,13 +35,14 @@ DAY = datetime.timedelta(days=1)
 
 @dataclass
 class Names:
-    """A resolver: what each name's look-ups say, one after the other; the last is said from then on."""
+    """A resolver: what each name's look-ups say, one after the other; the last is said from then on. "*" is any other
+    name."""
 
     answers: Mapping[str, Sequence[Sequence[str]]]
     asked: list[str] = field(default_factory=list)
 
     def __call__(self, host: str, port: int) -> Sequence[str]:
-        said = self.answers.get(host)
+        said = self.answers.get(host, self.answers.get("*"))
         count = self.asked.count(host)
         self.asked.append(host)
         if said is None:

@@ -156,6 +156,15 @@ _OPENERS: Mapping[str, Callable[[str, Path, Places], Found]] = {
 }
 
 
+def public_cell(value: object) -> object:
+    """A cell of a reference column as it may be kept: an address in it (also as a struct's path) without its query."""
+    if isinstance(value, str) and is_address(value) and not value.lower().startswith((DATASET, FOLDER)):
+        return public(value)
+    if isinstance(value, Mapping):
+        return {name: public_cell(part) for name, part in value.items()}
+    return value
+
+
 def located(path: str, folder: Path) -> Path:
     """Where a reference's path leads: from the manifest's folder, and not out of it; or anywhere, if absolute."""
     if os.path.isabs(path):  # noqa: PTH117 - what the text says, not what a Path makes of it

@@ -11,10 +11,10 @@ from types import MappingProxyType
 import pyarrow as pa
 
 from fluxbatch.errors import ManifestError, UsageError
-from fluxbatch.manifest.columns import Layout, lay_out
+from fluxbatch.manifest.columns import REFERENCE_COLUMNS, Layout, lay_out
 from fluxbatch.manifest.jsonl import JsonLines
 from fluxbatch.manifest.parquet import Parquet
-from fluxbatch.manifest.places import FILES_ONLY, Places
+from fluxbatch.manifest.places import FILES_ONLY, Places, public_cell
 from fluxbatch.manifest.request import Complaint, ImageRequest, OwnColumns, content_digest, request_key
 from fluxbatch.manifest.rows import Asked, Defaults, RowReader, unfit
 from fluxbatch.manifest.samples import SampleNumbers
@@ -112,7 +112,13 @@ class Manifest:
         line = None if chunk.lines is None else chunk.lines[index]
         complaints = tuple(self._complaint(trouble, row, line) for trouble in troubles)
         broken = chunk.broken.get(index)
-        return Rejected(row, complaints, self._values(chunk, index) if broken is None else broken.values)
+        values = self._values(chunk, index) if broken is None else broken.values
+        return Rejected(row, complaints, self._without_secrets(values))
+
+    def _without_secrets(self, values: Mapping[str, object]) -> Mapping[str, object]:
+        """The same, addresses without their queries: what was signed for one reader shall not lie in a file."""
+        headers = {self._layout.header(name) for name in self._layout.parameters if name in REFERENCE_COLUMNS}
+        return {name: public_cell(value) if name in headers else value for name, value in values.items()}
 
     def _complaint(self, trouble: Trouble, row: int | None, line: int | None) -> Complaint:
         column = trouble.column
