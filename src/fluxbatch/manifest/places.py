@@ -18,6 +18,9 @@ from fluxbatch.manifest.values import Unusable, shown
 BYTES_MAX = 50_000_000
 """No original is larger."""
 
+ENDINGS = (".jpeg", ".jpg", ".png", ".webp")
+"""Of the files in a folder, these are its pictures."""
+
 DATASET = "dataset:"
 FOLDER = "folder:"
 
@@ -120,6 +123,28 @@ def _of_dataset(source: str, folder: Path, places: Places) -> Found:
             raise
         return Found(kept, source)
     return Found(content, f"{DATASET}{path}#{key}", keep_as)
+
+
+def in_folder(path: str, folder: Path) -> tuple[str, ...]:
+    """The paths of the pictures in a folder, in the order of their names; what is none by its name is left out."""
+    inside = path.removeprefix(FOLDER)
+    try:
+        found = sorted(one.name for one in located(inside, folder).iterdir() if _is_picture(one))
+    except FileNotFoundError:
+        raise Unusable(f"{shown(inside)} does not exist", "correct the path (it is relative to the manifest)") from None
+    except NotADirectoryError:
+        raise Unusable(f"{shown(inside)} is no folder", "give single pictures in input_image_0, …") from None
+    except OSError as error:
+        raise Unusable(f"{shown(inside)} cannot be read ({error.strerror or error})", "check the folder") from None
+    if not found:
+        raise Unusable(
+            f"{shown(inside)} has no picture", f"put pictures there ({', '.join(ENDINGS)}), or leave it empty"
+        )
+    return tuple(os.path.join(inside, name) for name in found)  # noqa: PTH118 - it stays as it was written
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file()
 
 
 def _folder(source: str, folder: Path, places: Places) -> Found:
