@@ -11,7 +11,7 @@ from fluxbatch.budget.entries import NEVER_SENT, Balance, End, History
 from fluxbatch.manifest.mentions import absent
 from fluxbatch.manifest.reader import Rejected
 from fluxbatch.manifest.references import was_fitted
-from fluxbatch.manifest.request import Change, Complaint, ImageRequest
+from fluxbatch.manifest.request import Change, Cited, Complaint, ImageRequest
 from fluxbatch.models.catalogue import Model
 from fluxbatch.models.money import ZERO, Money
 from fluxbatch.models.price import Quote, quote
@@ -54,6 +54,8 @@ class Plan:
     fitted_references: int = 0
     changes: Counter[Change] = field(default_factory=Counter)
     """What else is done to the references of due pictures before they are sent."""
+    cited: dict[Cited, None] = field(default_factory=dict)
+    """All references that are asked for, each once; some 500 bytes each."""
     doubtful_prompts: int = 0
     first_doubtful: tuple[int, int] | None = None
     """Due pictures whose prompt may speak of a reference that is not there; the row and the number of the first."""
@@ -72,6 +74,7 @@ class Plan:
     def add(self, request: ImageRequest, history: History, is_due: bool) -> None:
         """Count one picture. What fits is counted as the guard will: bound before, expected price after, in order."""
         self.asked += 1
+        self.cited.update((reference.cited, None) for reference in request.references)
         if history.made:
             self.already += 1
             return
