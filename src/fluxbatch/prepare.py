@@ -19,6 +19,7 @@ from fluxbatch.budget.plan import Plan, make_plan
 from fluxbatch.budget.store import Store
 from fluxbatch.dataset import files
 from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dataset.cited import write_cited
 from fluxbatch.dataset.spool import Spool
 from fluxbatch.dispatch.retry import is_due
 from fluxbatch.errors import ManifestError
@@ -69,6 +70,7 @@ def prepared(job: Job) -> Iterator[Prepared]:
                 histories = histories_of(store, dataset.id)
                 plan = make_plan(rows, manifest.complaints, recovery.balance, histories, due_rule(job))
                 sound(plan, job, manifest)
+        write_cited(dataset.folder, plan.cited)
         yield Prepared(job, run, manifest, store, dataset, spool, recovery, plan)
 
 

@@ -247,6 +247,12 @@ def test_a_rejected_row_keeps_its_address_without_the_query(tmp_path: Path):
     own = {"link": of("x?mine=1"), "input_image_1": "dataset:cats#0123"}
     rows = [{"prompt": "p", "input_image_0": cell, **own} for cell in (of(f"a.png?{SECRET}"), struct)]
     (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    lists = [{"prompt": "p", "input_images": cell} for cell in ([of(f"a.png?{SECRET}")], of(f"a.png?{SECRET}"))]
+    (tmp_path / "lists.jsonl").write_text("\n".join(map(json.dumps, lists)))
+    for row in opened(tmp_path / "lists.jsonl", places=Places(fetching(None))).rows():
+        assert isinstance(row, Rejected)
+        assert "f00dcafe" not in f"{row.values} {[*map(str, row.complaints)]}"
+        assert "https://images.example.com/a.png?…" in str(row.values["input_images"])
     found = list(opened(tmp_path / "m.jsonl", places=Places(fetching(None))).rows())
     assert len(found) == 2
     for row in found:

@@ -14,9 +14,13 @@ from fluxbatch.models.catalogue import MODELS
 
 REFERENCES_MAX = max(model.references_max for model in MODELS)
 REFERENCE_COLUMNS = tuple(f"input_image_{index}" for index in range(REFERENCES_MAX))
+IMAGES_COLUMN = "input_images"
+"""All references of a row in one cell: a folder, or a list."""
+ALL_REFERENCE_COLUMNS = (*REFERENCE_COLUMNS, IMAGES_COLUMN)
 PARAMETERS = (
     *("prompt", "id", "model", "width", "height", "steps", "guidance", "seed", "samples", "sample"),
     *REFERENCE_COLUMNS,
+    IMAGES_COLUMN,
 )
 COLUMNS_MAX = 2_000
 
@@ -50,7 +54,7 @@ _LOOKALIKES: Mapping[str, str | None] = {
     **{_squashed(alias): name for name, aliases in _ELSEWHERE.items() for alias in aliases},
     **{_squashed(name): name for name in PARAMETERS},
 }
-_CLOSE = tuple(name for name in PARAMETERS if name not in REFERENCE_COLUMNS and len(name) >= 4)
+_CLOSE = tuple(name for name in PARAMETERS if not name.startswith("input_image") and len(name) >= 4)
 
 
 @dataclass(frozen=True, slots=True)

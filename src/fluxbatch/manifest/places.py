@@ -18,6 +18,9 @@ from fluxbatch.manifest.values import Unusable, shown
 BYTES_MAX = 50_000_000
 """No original is larger."""
 
+ENDINGS = (".jpeg", ".jpg", ".png", ".webp")
+"""Of the files in a folder, these are its pictures."""
+
 DATASET = "dataset:"
 FOLDER = "folder:"
 
@@ -146,6 +149,30 @@ def _of_dataset(source: str, folder: Path, places: Places) -> Found:
     return Found(content, f"{DATASET}{path}#{key}", keep_as)
 
 
+def in_folder(path: str, folder: Path) -> tuple[str, ...]:
+    """The paths of the pictures in a folder, in the order of their names; what is none by its name is left out."""
+    inside = path.removeprefix(FOLDER)
+    if is_address(inside):
+        raise Unusable(f"{public(inside)!r} is an address and no folder", "give single pictures in input_image_0, …")
+    try:
+        found = sorted(one.name for one in located(inside, folder).iterdir() if _is_picture(one))
+    except FileNotFoundError:
+        raise Unusable(f"{shown(inside)} does not exist", "correct the path (it is relative to the manifest)") from None
+    except NotADirectoryError:
+        raise Unusable(f"{shown(inside)} is no folder", "give single pictures in input_image_0, …") from None
+    except OSError as error:
+        raise Unusable(f"{shown(inside)} cannot be read ({error.strerror or error})", "check the folder") from None
+    if not found:
+        raise Unusable(
+            f"{shown(inside)} has no picture", f"put pictures there ({', '.join(ENDINGS)}), or leave it empty"
+        )
+    return tuple(os.path.join(inside, name) for name in found)  # noqa: PTH118 - it stays as it was written
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in ENDINGS and not path.name.startswith(".") and path.is_file()
+
+
 def _folder(source: str, folder: Path, places: Places) -> Found:
     raise Unusable(f"{shown(source)} is a folder", "give a folder in the column input_images")
 
@@ -162,6 +189,8 @@ def public_cell(value: object) -> object:
         return public(value)
     if isinstance(value, Mapping):
         return {name: public_cell(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [public_cell(part) for part in value]
     return value
 
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 import pyarrow as pa
 
 from fluxbatch.errors import ManifestError, UsageError
-from fluxbatch.manifest.columns import REFERENCE_COLUMNS, Layout, lay_out
+from fluxbatch.manifest.columns import ALL_REFERENCE_COLUMNS, Layout, lay_out
 from fluxbatch.manifest.jsonl import JsonLines
 from fluxbatch.manifest.parquet import Parquet
 from fluxbatch.manifest.places import FILES_ONLY, Places, public_cell
@@ -117,7 +117,7 @@ class Manifest:
 
     def _without_secrets(self, values: Mapping[str, object]) -> Mapping[str, object]:
         """The same, addresses without their queries: what was signed for one reader shall not lie in a file."""
-        headers = {self._layout.header(name) for name in self._layout.parameters if name in REFERENCE_COLUMNS}
+        headers = {self._layout.header(name) for name in self._layout.parameters if name in ALL_REFERENCE_COLUMNS}
         return {name: public_cell(value) if name in headers else value for name, value in values.items()}
 
     def _complaint(self, trouble: Trouble, row: int | None, line: int | None) -> Complaint:

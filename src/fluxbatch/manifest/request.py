@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -27,6 +28,21 @@ class Change(StrEnum):
     FLATTENED = "flattened over white"
     RECOLOURED = "converted to sRGB"
     PROFILE_DROPPED = "sent without a colour profile that cannot be used"
+
+
+class Cited(NamedTuple):
+    """A reference as the dataset remembers it: by content, where it came from, and what is sent of it, in pixels."""
+
+    sha256: str
+    source: str | None
+    width: int
+    height: int
+    fit: str
+    crop_width: int
+    crop_height: int
+    sent_width: int
+    sent_height: int
+    changes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +69,13 @@ class Reference:
     def name(self) -> str:
         """What stands for it in a key. Contained, it is the hash alone: what is cut or stretched is something else."""
         return self.sha256 if self.fit is Fit.CONTAIN else f"{self.fit}:{self.sha256}"
+
+    @property
+    def cited(self) -> Cited:
+        whole = (self.width, self.height)
+        sent = (self.fitted_width, self.fitted_height)
+        changes = tuple(str(change) for change in self.changes)
+        return Cited(self.sha256, self.source, *whole, str(self.fit), *(self.crop or whole), *sent, changes)
 
 
 @dataclass(frozen=True, slots=True)

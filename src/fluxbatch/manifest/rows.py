@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 
 from fluxbatch.manifest import values
 from fluxbatch.manifest.address import is_address
-from fluxbatch.manifest.columns import REFERENCE_COLUMNS
+from fluxbatch.manifest.columns import ALL_REFERENCE_COLUMNS, IMAGES_COLUMN, REFERENCE_COLUMNS
 from fluxbatch.manifest.fit import Fit, Frame, Size
-from fluxbatch.manifest.places import Places
+from fluxbatch.manifest.mentions import absent
+from fluxbatch.manifest.places import Places, in_folder
 from fluxbatch.manifest.references import open_reference
 from fluxbatch.manifest.request import Reference
 from fluxbatch.manifest.values import Trouble, Unusable
@@ -32,6 +33,7 @@ _READ: Mapping[str, Callable[[object], Any]] = {
     **dict.fromkeys(("width", "height", "steps", "seed", "samples", "sample"), values.whole_number),
     "guidance": values.number,
     **dict.fromkeys(REFERENCE_COLUMNS, values.image_source),
+    IMAGES_COLUMN: values.image_sources,
 }
 
 
@@ -61,7 +63,7 @@ class RowReader:
 
     def __init__(self, parameters: Sequence[str], defaults: Defaults, folder: Path, places: Places) -> None:
         self._readers = tuple((name, _READ[name]) for name in parameters)
-        self._has_references = any(name in REFERENCE_COLUMNS for name in parameters)
+        self._has_references = any(name in ALL_REFERENCE_COLUMNS for name in parameters)
         self._defaults = defaults
         self._folder = folder
         self._places = places
@@ -97,24 +99,23 @@ class RowReader:
     def look_ahead(self, columns: Sequence[Sequence[object]]) -> None:
         """Begin to fetch the addresses of a chunk's cells (by column, as `parameters`), before its rows are read."""
         if self._has_references:
-            for (name, _), cells in zip(self._readers, columns, strict=True):
-                if name in REFERENCE_COLUMNS:
-                    self._places.addresses.ahead(_addresses(cells))
+            for (name, read), cells in zip(self._readers, columns, strict=True):
+                if name in ALL_REFERENCE_COLUMNS:
+                    self._places.addresses.ahead(_addresses(cells, read))
 
     def _references(
         self, given: Mapping[str, Any], model: Model, size: Size, troubles: list[Trouble]
     ) -> tuple[Reference, ...]:
         """The row's references in order; what is wrong with them is added to `troubles`."""
-        wanted = [(name, given[name]) for name in REFERENCE_COLUMNS if name in given]
-        bad = {trouble.column for trouble in troubles}
-        gap = next((i for i, (name, _) in enumerate(wanted) if name != REFERENCE_COLUMNS[i]), None)
-        if gap is not None and REFERENCE_COLUMNS[gap] not in bad:
-            problem = f"there is no image {gap}, but {wanted[gap][0]} is given"
-            remedy = 'fill them from 0 without a gap: prompts call them "image 0", "image 1", …'
-            troubles.append(Trouble(REFERENCE_COLUMNS[gap], problem, remedy))
+        try:
+            wanted = self._wanted(given, troubles)
+        except Unusable as error:
+            troubles.append(error.trouble(IMAGES_COLUMN))
+            return ()
         if len(wanted) > model.references_max:
             problem = f"{len(wanted)} references are given; {model.name} takes {model.references_max}"
             troubles.append(Trouble(wanted[model.references_max][0], problem, "remove the others"))
+            wanted = wanted[: model.references_max]
         frame = Frame(self._defaults.fit, *size)
         found = []
         for name, source in wanted:
@@ -122,15 +123,44 @@ class RowReader:
                 found.append(open_reference(source, self._folder, self._places, model, frame))
             except Unusable as error:
                 troubles.append(error.trouble(name))
+        if wanted and not troubles:
+            troubles.extend(_spoken_of(given["prompt"], len(wanted)))
         return tuple(found)
 
+    def _wanted(self, given: Mapping[str, Any], troubles: list[Trouble]) -> list[tuple[str, str | bytes]]:
+        """The sources in order, each with the column that it is from."""
+        wanted = [(name, given[name]) for name in REFERENCE_COLUMNS if name in given]
+        together = given.get(IMAGES_COLUMN)
+        if together is not None:
+            if wanted:
+                problem = f"the row has {wanted[0][0]} and {IMAGES_COLUMN}"
+                troubles.append(Trouble(IMAGES_COLUMN, problem, "give its references in one of the two ways"))
+            sources = in_folder(together, self._folder) if isinstance(together, str) else together
+            return [(IMAGES_COLUMN, source) for source in sources]
+        bad = {trouble.column for trouble in troubles}
+        gap = next((i for i, (name, _) in enumerate(wanted) if name != REFERENCE_COLUMNS[i]), None)
+        if gap is not None and REFERENCE_COLUMNS[gap] not in bad:
+            problem = f"there is no image {gap}, but {wanted[gap][0]} is given"
+            remedy = 'fill them from 0 without a gap: prompts call them "image 0", "image 1", …'
+            troubles.append(Trouble(REFERENCE_COLUMNS[gap], problem, remedy))
+        return wanted
 
-def _addresses(cells: Sequence[object]) -> Iterator[str]:
+
+def _spoken_of(prompt: str, references: int) -> Iterator[Trouble]:
+    """Pictures that the prompt surely speaks of, and the row has not."""
+    for number in absent(prompt, references).surely:
+        count = "1 reference" if references == 1 else f"{references} references"
+        problem = f'the prompt speaks of "image {number}", and the row has {count}'
+        remedy = 'count them from 0 (the first is "image 0"), give it, or call it otherwise ("picture 2")'
+        yield Trouble("prompt", problem, remedy)
+
+
+def _addresses(cells: Sequence[object], read: Callable[[object], Any]) -> Iterator[str]:
     for cell in cells:
         with suppress(Unusable):  # told when the row is read
-            source = values.image_source(cell)
-            if isinstance(source, str) and is_address(source):
-                yield source
+            found = read(cell)
+            sources = found if isinstance(found, tuple) else (found,)
+            yield from (source for source in sources if isinstance(source, str) and is_address(source))
 
 
 def unfit(model: Model, width: int, height: int, steps: int) -> Sequence[Trouble]:

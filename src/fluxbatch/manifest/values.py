@@ -145,6 +145,18 @@ def image_source(value: object) -> str | bytes | None:
     raise Unusable(f"{shown(value)} is no picture", "write a path, or give bytes or a struct of bytes and path")
 
 
+def image_sources(value: object) -> str | tuple[str | bytes, ...] | None:
+    """Where all reference images of a row are: a folder, or a list of what `image_source` takes."""
+    if isinstance(value, list):
+        found = tuple(image_source(one) for one in value)
+        if None in found:
+            raise Unusable(f"image {found.index(None)} of the list is empty", "leave it out")
+        return tuple(one for one in found if one is not None) or None
+    if isinstance(value, str) or value is None or _is_nan(value):
+        return _sendable(value) if isinstance(value, str) and value else None
+    raise Unusable(f"{shown(value)} is no folder", "write the path of a folder, or give a list of pictures")
+
+
 def _sendable(text: str) -> str:
     if "\0" in text:
         raise Unusable("the text holds a NUL character", "remove it")
