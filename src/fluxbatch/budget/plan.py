@@ -67,6 +67,11 @@ class Plan:
             if len(self.complaints) < COMPLAINTS_KEPT:
                 self.complaints.append(complaint)
 
+    def complain_first(self, complaint: Complaint) -> None:
+        """What is said once for many rows, above what is said of each."""
+        self.complaint_count += 1
+        self.complaints[:] = [complaint, *self.complaints[: COMPLAINTS_KEPT - 1]]
+
     def reject(self, rejected: Rejected) -> None:
         self.rejected_rows += 1
         self.complain(rejected.complaints)
