@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from fluxbatch.manifest.reader import Rejected
 from fluxbatch.manifest.references import fitted_bytes
 from fluxbatch.manifest.turns import Turns
 from fluxbatch.manifest.values import Unusable
+from tests.e2e.e2e_kit import until
 from tests.manifest.fetch_kit import (
     HOST,
     OTHER,
@@ -194,6 +197,21 @@ def test_a_bug_in_a_call_is_raised_where_its_result_is_asked_for():
         broken.result(10)
     assert after.result(10) == "fine"
     turns.close()
+
+
+def test_an_interrupted_run_leaves_nothing_running():
+    """Ctrl-C in the main thread, while it waits for a picture that does not come."""
+    hold = threading.Event()
+    with picture_host({f"/{n}.png": lambda client: hold.wait(10) for n in range(40)}, good_tls()) as host:
+        before = set(threading.enumerate())
+        addresses = fetching(host)
+        addresses.ahead(of(f"{n}.png") for n in range(40))
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        with pytest.raises(KeyboardInterrupt):
+            addresses.original(of("0.png"))
+        until(lambda: not any(t.name.startswith("fetch") for t in set(threading.enumerate()) - before), 5.0)
+        assert len(host.heard) <= PER_HOST
+        hold.set()
 
 
 def test_what_has_not_begun_when_all_is_closed_never_does():

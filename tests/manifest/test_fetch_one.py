@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from itertools import chain, repeat
 
 import pytest
@@ -221,6 +223,28 @@ def test_an_answer_that_drips_is_given_up_at_the_deadline(drip: str):
         with pytest.raises(Unfetched, match=r"no whole answer within 0\.3 s"):
             fetch(at(), wire(roads), 0.3)
     assert len(roads.asked) == 3
+
+
+def test_a_slow_picture_is_whole_though_its_pieces_take_longer_than_a_look_at_the_clock(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("fluxbatch.manifest.connect.SLICE_S", 0.01)
+    content = picture(64, 48, "JPEG")
+    step = len(content) // 6
+    pieces = [b"HTTP/1.1 200 OK\r\n", b"Content-Length: %d\r\n\r\n" % len(content)]
+    pieces += [content[at : at + step] for at in range(0, len(content), step)]
+    assert fetched(dripped(lambda: pieces, every_s=0.05)) == content
+
+
+def test_what_nobody_waits_for_any_more_ends_within_a_moment(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("fluxbatch.manifest.connect.SLICE_S", 0.05)
+    with picture_host({"/a.png": dripped(DRIPS["silence"])}, good_tls()) as host:
+        way = wire(Roads(host.port))
+        threading.Timer(0.1, way.stop.set).start()
+        began = time.monotonic()
+        with pytest.raises(Unfetched, match="interrupted"):
+            fetch(at(), way, 30.0)
+        assert time.monotonic() - began < 3.0
 
 
 def test_a_handshake_that_never_comes_is_given_up_at_the_deadline():

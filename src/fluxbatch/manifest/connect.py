@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from fluxbatch.manifest.netblocks import IPAddress, read_ip, why_not_global
 from fluxbatch.manifest.trouble import Unfetched
 
 CONNECT_S: Final = 10.0
+SLICE_S: Final = 0.5
 TRIED_MAX: Final = 4
 """So many of a host's addresses are tried, in the resolver's order."""
 
@@ -66,7 +68,13 @@ class Wire:
     connect: Connect = connect
     trust: Callable[[], ssl.SSLContext] = _public_trust
     now: Callable[[], float] = time.monotonic
-    wait: Callable[[float], object] = time.sleep
+    wait: Callable[[float], object] | None = None
+    """How the time between two tries is spent; None to wait until then, or until `stop`."""
+    stop: threading.Event = field(default_factory=threading.Event)
+    """Set when nobody waits for the pictures any more: what is under way ends within `SLICE_S`."""
+
+    def pause(self, seconds: float) -> None:
+        (self.wait or self.stop.wait)(seconds)
 
 
 @dataclass(slots=True)
@@ -101,7 +109,11 @@ class PinnedBackend(httpcore.NetworkBackend):
             except OSError as error:
                 failed = error
                 continue
-            check_peer(opened, address, host)
+            try:
+                check_peer(opened, address, host)
+            except BaseException:
+                opened.close()
+                raise
             return _Stream(opened, self._wire, self._limits)
         assert failed is not None, "a name that is looked up has at least one address"
         raise failed
@@ -138,12 +150,13 @@ def check_peer(opened: socket.socket, pinned: IPAddress, host: str) -> None:
     """The second lock: whatever made the connection, it leads where it was judged to lead."""
     peer = read_ip(str(opened.getpeername()[0]))
     if peer != pinned or why_not_global(pinned) is not None:
-        opened.close()
         raise Unfetched(f"{host} was to be reached at {pinned}, and {peer} answered", "look at this machine's network")
 
 
 def remaining_s(wire: Wire, limits: Limits) -> float:
-    """Seconds that are left; TimeoutError when there are none."""
+    """Seconds that are left; TimeoutError when there are none, Unfetched when nobody waits any more."""
+    if wire.stop.is_set():
+        raise Unfetched("it was interrupted", "run the same command again")
     left = limits.deadline - wire.now()
     if left <= 0:
         raise TimeoutError("the deadline has passed")
@@ -159,12 +172,19 @@ class _Stream(httpcore.NetworkStream):
         self._limits = limits
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        self._socket.settimeout(remaining_s(self._wire, self._limits))
-        content = self._socket.recv(max_bytes)
+        content = self._received(max_bytes)
         self._limits.bytes_left -= len(content)
         if self._limits.bytes_left < 0:
             raise Unfetched("the answer does not end", "give the address of a picture")
         return content
+
+    def _received(self, max_bytes: int) -> bytes:
+        while True:
+            self._socket.settimeout(min(SLICE_S, remaining_s(self._wire, self._limits)))
+            try:
+                return self._socket.recv(max_bytes)
+            except TimeoutError:
+                continue  # the deadline, and whether anybody waits, are looked at anew
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._socket.settimeout(remaining_s(self._wire, self._limits))
@@ -176,8 +196,8 @@ class _Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        self._socket.settimeout(remaining_s(self._wire, self._limits))
         try:
+            self._socket.settimeout(min(CONNECT_S, remaining_s(self._wire, self._limits)))
             # A body without a length ends with the connection: then TLS has to say that it was the end.
             secure = ssl_context.wrap_socket(self._socket, server_hostname=server_hostname, suppress_ragged_eofs=False)
         except BaseException:

@@ -54,7 +54,7 @@ def fetch(address: Address, wire: Wire, deadline_s: float = DEADLINE_S) -> bytes
         except Unfetched as failure:
             if not failure.again:
                 raise
-            wire.wait(max(wait_s, failure.after_s))
+            wire.pause(max(wait_s, failure.after_s))
     return _try(address, wire, deadline_s)
 
 

@@ -66,6 +66,7 @@ class Fetching:
         try:
             found = self._promised(address).result()
         except KeyboardInterrupt:
+            self._wire.stop.set()
             self._turns.close()
             raise
         if isinstance(found, Refusal):

@@ -47,7 +47,11 @@ class Turns(Generic[T]):
         while queue and not self._is_closed and self._running[host] < self._per_host:
             promised, call = queue.popleft()
             self._running[host] += 1
-            started = self._pool.submit(call)
+            try:
+                started = self._pool.submit(call)
+            except RuntimeError:  # the interpreter is on its way out
+                promised.cancel()
+                return
             started.add_done_callback(lambda done, promised=promised: self._ended(host, promised, done))  # type: ignore[misc]
 
     def _ended(self, host: str, promised: Future[T], done: Future[T]) -> None:
