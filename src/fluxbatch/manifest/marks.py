@@ -18,7 +18,7 @@ WEBP_CHUNKS_MAX = 2_000
 TAGS_MAX = 1_000
 """A camera writes some fifty. Thousands that share their bytes are there to fill a reader's memory."""
 
-_ORIENTATION = 0x0112
+_ORIENTATION, _SHORT = 0x0112, 3
 _EXIF = b"Exif\0\0"
 _ICC = b"ICC_PROFILE\0"
 _JPEG_EXIF, _JPEG_ICC = 0xE1, 0xE2
@@ -113,7 +113,7 @@ def _orientation(exif: bytes) -> int:
     if count > TAGS_MAX:
         raise ValueError(f"EXIF with {count} tags")
     for at in range(start + 2, min(start + 2 + 12 * count, len(tiff) - 11), 12):
-        tag, _kind, _count, value = struct.unpack_from(f"{order}HHIH", tiff, at)
-        if tag == _ORIENTATION:
+        tag, kind, _count, value = struct.unpack_from(f"{order}HHIH", tiff, at)
+        if (tag, kind) == (_ORIENTATION, _SHORT):
             return value if 1 <= value <= 8 else 1
     return 1
