@@ -243,3 +243,12 @@ def test_what_is_told_about_a_picture_takes_no_memory(words: str) -> None:
 def test_what_no_program_builds_is_refused(words: str) -> None:
     with pytest.raises(Unusable, match="damaged"):
         look(hostile(words))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_an_animation_is_refused_and_one_of_a_single_frame_is_a_picture(kind: str) -> None:
+    frames = [Image.new("RGB", (20, 20), colour) for colour in (RED, BLUE)]
+    with pytest.raises(Unusable, match="animation"):
+        look(saved(frames[0], kind, save_all=True, append_images=frames[1:]))
+    still = chunk(b"acTL", struct.pack(">II", 1, 0)) if kind == "PNG" else b""
+    assert look(png_of(still) if still else saved(frames[0], kind, save_all=True)).changes == ()

@@ -30,7 +30,7 @@ class Marks(NamedTuple):
 
     orientation: int = 1
     profile: bytes | None = None
-    is_animated: bool = False
+    frames: int = 1
 
 
 def marks_of(content: bytes) -> Marks:
@@ -56,25 +56,26 @@ def _of_jpeg(content: bytes) -> Marks:
 
 
 def _of_png(content: bytes) -> Marks:
-    exif, profile, is_animated = b"", None, False
+    exif, profile, frames = b"", None, 1
     for name, at, end in chunks(content):
         if name == b"eXIf":
             exif = exif or content[at + 8 : end - 4]
         elif name == b"iCCP" and profile is None:
             profile = _unpacked(content[at + 8 : end - 4])
-        is_animated = is_animated or name == b"acTL"
-    return Marks(_orientation(exif), _bounded(profile), is_animated)
+        elif name == b"acTL":
+            frames = int.from_bytes(content[at + 8 : at + 12], "big")
+    return Marks(_orientation(exif), _bounded(profile), frames)
 
 
 def _of_webp(content: bytes) -> Marks:
-    exif, profile, is_animated = b"", None, False
+    exif, profile, frames = b"", None, 0
     for name, at, end in _webp_chunks(content):
         if name == b"EXIF":
             exif = exif or content[at:end]
         elif name == b"ICCP" and profile is None:
             profile = content[at:end]
-        is_animated = is_animated or name == b"ANIM"
-    return Marks(_orientation(exif), _bounded(profile), is_animated)
+        frames += name == b"ANMF"
+    return Marks(_orientation(exif), _bounded(profile), max(1, frames))
 
 
 def _webp_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:

@@ -99,7 +99,7 @@ def _opened(content: bytes) -> Iterator[tuple[Image.Image, Marks]]:
             if image.width * image.height > PIXELS_MAX:
                 size = f"{image.width}x{image.height}"
                 raise Unusable(f"the picture is {size}, over {PIXELS_MAX // 10**6} megapixels", "make it smaller")
-            if marks.is_animated:
+            if marks.frames > 1:
                 raise Unusable("the picture is an animation", "give a single picture")
             yield image, marks
     except UnidentifiedImageError:
