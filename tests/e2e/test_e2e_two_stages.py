@@ -153,7 +153,7 @@ def test_pictures_of_a_part_are_references_of_a_parquet_manifest(desk: Desk) -> 
 def test_the_example_in_the_readme_works_as_it_stands(desk: Desk) -> None:
     text = (REPOSITORY / "prompts" / "README.md").read_text(encoding="utf-8")
     section = text.partition("## Pictures of pictures")[2].partition("\n## ")[0]
-    (script,) = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
+    (script,) = re.findall(r"```py\n(.*?)```", section, flags=re.DOTALL)
     base_of(desk)
     with placed(desk.folder, desk.variables()):
         exec(compile(script, "prompts/README.md", "exec"), {})
