@@ -18,7 +18,7 @@ WEBP_CHUNKS_MAX = 2_000
 TAGS_MAX = 1_000
 """A camera writes some fifty. Thousands that share their bytes are there to fill a reader's memory."""
 
-_ORIENTATION = 0x0112
+_ORIENTATION, _SHORT = 0x0112, 3
 _EXIF = b"Exif\0\0"
 _ICC = b"ICC_PROFILE\0"
 _JPEG_EXIF, _JPEG_ICC = 0xE1, 0xE2
@@ -30,7 +30,7 @@ class Marks(NamedTuple):
 
     orientation: int = 1
     profile: bytes | None = None
-    is_animated: bool = False
+    frames: int = 1
 
 
 def marks_of(content: bytes) -> Marks:
@@ -56,25 +56,26 @@ def _of_jpeg(content: bytes) -> Marks:
 
 
 def _of_png(content: bytes) -> Marks:
-    exif, profile, is_animated = b"", None, False
+    exif, profile, frames = b"", None, 1
     for name, at, end in chunks(content):
         if name == b"eXIf":
             exif = exif or content[at + 8 : end - 4]
         elif name == b"iCCP" and profile is None:
             profile = _unpacked(content[at + 8 : end - 4])
-        is_animated = is_animated or name == b"acTL"
-    return Marks(_orientation(exif), _bounded(profile), is_animated)
+        elif name == b"acTL":
+            frames = int.from_bytes(content[at + 8 : at + 12], "big")
+    return Marks(_orientation(exif), _bounded(profile), frames)
 
 
 def _of_webp(content: bytes) -> Marks:
-    exif, profile, is_animated = b"", None, False
+    exif, profile, frames = b"", None, 0
     for name, at, end in _webp_chunks(content):
         if name == b"EXIF":
             exif = exif or content[at:end]
         elif name == b"ICCP" and profile is None:
             profile = content[at:end]
-        is_animated = is_animated or name == b"ANIM"
-    return Marks(_orientation(exif), _bounded(profile), is_animated)
+        frames += name == b"ANMF"
+    return Marks(_orientation(exif), _bounded(profile), max(1, frames))
 
 
 def _webp_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
@@ -113,7 +114,7 @@ def _orientation(exif: bytes) -> int:
     if count > TAGS_MAX:
         raise ValueError(f"EXIF with {count} tags")
     for at in range(start + 2, min(start + 2 + 12 * count, len(tiff) - 11), 12):
-        tag, _kind, _count, value = struct.unpack_from(f"{order}HHIH", tiff, at)
-        if tag == _ORIENTATION:
+        tag, kind, _count, value = struct.unpack_from(f"{order}HHIH", tiff, at)
+        if (tag, kind) == (_ORIENTATION, _SHORT):
             return value if 1 <= value <= 8 else 1
     return 1

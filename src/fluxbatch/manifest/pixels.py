@@ -66,7 +66,7 @@ def _changes(image: Image.Image, marks: Marks) -> Iterator[Change]:
         yield Change.TURNED
     if image.mode.startswith("I"):
         yield Change.DEEP
-    if image.has_transparency_data and _alpha(image).getextrema()[0] != 255:
+    elif image.has_transparency_data and _alpha(image).getextrema()[0] != 255:
         yield Change.FLATTENED
     mode = _mode(image)
     if marks.profile is not None and not _is_usable(marks.profile, mode):
@@ -83,7 +83,8 @@ def render(content: bytes, size: Size, crop: Size) -> bytes:
         is_jpeg = image.format == "JPEG"
         upright = _turned(_resized(_plain(image), size, crop, marks.orientation), marks.orientation)
         opaque = _flattened(upright, marks.profile)
-        opaque.save(buffer, "JPEG", quality=JPEG_QUALITY) if is_jpeg else opaque.save(buffer, "PNG")
+        options = {"format": "JPEG", "quality": JPEG_QUALITY} if is_jpeg else {"format": "PNG"}
+        opaque.save(buffer, icc_profile=None, **options)
     return buffer.getvalue()
 
 
@@ -98,7 +99,7 @@ def _opened(content: bytes) -> Iterator[tuple[Image.Image, Marks]]:
             if image.width * image.height > PIXELS_MAX:
                 size = f"{image.width}x{image.height}"
                 raise Unusable(f"the picture is {size}, over {PIXELS_MAX // 10**6} megapixels", "make it smaller")
-            if marks.is_animated:
+            if marks.frames > 1:
                 raise Unusable("the picture is an animation", "give a single picture")
             yield image, marks
     except UnidentifiedImageError:
@@ -119,12 +120,11 @@ def _alpha(image: Image.Image) -> Image.Image:
 
 
 def _plain(image: Image.Image) -> Image.Image:
-    """The picture in a mode that resizes smoothly: palettes, bits and rare modes made plain."""
-    if image.mode in ("RGB", "L", "CMYK", "RGBA", "LA"):
-        return image.convert("RGBA") if image.has_transparency_data else image
+    """The picture in a mode that resizes smoothly: L, LA, RGB, RGBA or CMYK."""
     if image.mode.startswith("I"):  # 16 bits of grey: a plain conversion would cut off all above 255
         return image.convert("I").point(lambda value: value / 257).convert("L")
-    return image.convert("RGBA" if image.has_transparency_data else "L" if image.mode == "1" else "RGB")
+    mode = _mode(image)
+    return image.convert({"L": "LA", "RGB": "RGBA"}[mode] if image.has_transparency_data else mode)
 
 
 def _resized(image: Image.Image, size: Size, crop: Size, orientation: int) -> Image.Image:
