@@ -113,6 +113,12 @@ def test_all_hosts_that_cannot_be_allowed_are_told_at_once(desk: Desk) -> None:
     assert "10.0.0.1" in said_.err
 
 
+def test_the_command_hears_the_environment_unless_an_option_says_otherwise(desk: Desk) -> None:
+    desk.environment["FLUXBATCH_ALLOW_HOSTS"] = "good.example.com, *.com"
+    assert "*.com" in desk.plan(edits(desk, of("a.png"))).ended(2).err
+    assert f"--allow-host {HOST}" in desk.plan(edits(desk, of("a.png")), "--allow-host", OTHER).ended(2).out
+
+
 def test_hosts_are_allowed_by_the_environment_and_by_a_file_too(traveller: Traveller) -> None:
     desk = traveller.desk
     manifest = edits(desk, of("a.png"), of("b.jpg", "x.cdn.example.net"))
