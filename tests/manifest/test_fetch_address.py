@@ -72,10 +72,11 @@ def test_nothing_is_allowed_by_default():
 
 
 NO_HOSTS = (
-    "", " ", "*", "*.", "*.com", "*.*.example.com", "a.*.example", "*a.example", "**.a.example", "localhost", "127.0.0.1",
-    "10.0.0.0/8", "0x7f.1", "[::1]", "::1", "https://a.example", "a.example/", "a.example/x", "a.example.", ".a.example",
-    "a..example", "u@a.example", "a.example:0", "a.example:", "a.example:99999", "a.example:https", "a b.example",
-    "a.example,b.example", "a%2eexample", "a\u3002example", "\uff41.example", "-a.example", "a_b.example", "a.example\n",
+    "", " ", "*", "*.", "*.com", "*.*.example.com", "a.*.example", "*a.example", "**.a.example", "localhost",
+    "127.0.0.1", "10.0.0.0/8", "0x7f.1", "[::1]", "::1", "https://a.example", "a.example/", "a.example/x", "a.example.",
+    ".a.example", "a..example", "u@a.example", "a.example:0", "a.example:", "a.example:99999", "a.example:https",
+    "a b.example", "a.example,b.example", "a%2eexample", "a\u3002example", "\uff41.example", "-a.example",
+    "a_b.example", "a.example\n",
 )  # fmt: skip
 
 

@@ -151,7 +151,7 @@ def _misfit(text: str) -> Refusal | None:
     """What is wrong with the text as a whole, before it is taken apart."""
     if len(text) > ADDRESS_CHARACTERS_MAX:
         return Refusal(f"the address has {len(text)} characters", f"take one of at most {ADDRESS_CHARACTERS_MAX}")
-    if text != text.strip() or any(c.isspace() or not c.isprintable() for c in text):
+    if " " in text or not text.isprintable():
         return Refusal("the address has a space or a character that does not show", "remove it (in a name: %20)")
     if "\\" in text:
         return Refusal("the address has a backslash", "write / in its place")
@@ -169,9 +169,9 @@ def _misfit(text: str) -> Refusal | None:
 def _parted(text: str) -> tuple[str, str]:
     """Authority and target of a text that begins with https://."""
     rest = text[len("https://") :]
-    end = next((index for index, c in enumerate(rest) if c in "/?"), len(rest))
-    target = rest[end:]
-    return rest[:end], target if target.startswith("/") else f"/{target}"
+    authority = re.split("[/?]", rest, maxsplit=1)[0]
+    target = rest[len(authority) :]
+    return authority, target if target.startswith("/") else f"/{target}"
 
 
 def _read_entry(entry: str) -> tuple[str, int] | Refusal:

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 AT_ONCE: Final = 16
 PER_HOST: Final = 8
 HOST_FAILURES_MAX: Final = 3
-"""After so many pictures in a row that a host did not answer for, each tried three times, its others are not tried."""
+"""After so many pictures in a row that failed for their host's sake, its others are not tried."""
 LOG_EVERY: Final = 250
 ASKED_MAX: Final = 100_000
 
@@ -110,8 +110,8 @@ class Fetching:
     def _found(self, address: Address) -> Path | bytes | Refusal:
         host = address.origin
         if self._silent[host] >= HOST_FAILURES_MAX:
-            problem = f"{host} did not answer for {HOST_FAILURES_MAX} pictures in a row, so this one was not tried"
-            return _about(address, problem, "look at the host, then run the same command again")
+            problem = f"{host} failed for {HOST_FAILURES_MAX} pictures in a row, so this one was not tried"
+            return _about(address, problem, "look at what was said of the others, then run the same command again")
         try:
             content = fetch(address, self._wire)
             sha256 = checked(content)
