@@ -70,7 +70,7 @@ PURE = (
     "dataset/record.py",
     "dispatch/rate.py",
     "dispatch/retry.py",
-    "manifest/fit.py",
+    "manifest/frame.py",
     "manifest/marks.py",
     "manifest/mentions.py",
     "report.py",

@@ -14,7 +14,7 @@ from fluxbatch.dataset.pictures import Earlier
 from fluxbatch.dataset.record import RESERVED
 from fluxbatch.dispatch.retry import RetryPolicy
 from fluxbatch.errors import UsageError
-from fluxbatch.manifest.fit import Fit
+from fluxbatch.manifest.frame import Fit
 from fluxbatch.manifest.places import Places
 from fluxbatch.manifest.reader import Defaults, Manifest, open_manifest
 from fluxbatch.models.catalogue import MODELS, find_model

@@ -47,7 +47,7 @@ class Settings(BaseSettings):
     steps: int = 25
     guidance: float | None = None
     fit: Literal["contain", "cover", "exact"] = "contain"
-    """How references are fitted (`manifest.fit.Fit`)."""
+    """How references are fitted (`manifest.frame.Fit`)."""
     rate: float = Field(float(DEFAULT_MODEL.requests_per_minute), ge=0, allow_inf_nan=False)
     max_in_flight: int = Field(256, ge=1, le=10_000)
     rows_per_shard: int = Field(500, ge=1)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from PIL import Image, ImageCms, UnidentifiedImageError  # noqa: TID251 - one of the three places where images are opened
 
 from fluxbatch.bare import bare
-from fluxbatch.manifest.fit import Size
+from fluxbatch.manifest.frame import Size
 from fluxbatch.manifest.marks import Marks, marks_of
 from fluxbatch.manifest.recent import Recent
 from fluxbatch.manifest.request import Change

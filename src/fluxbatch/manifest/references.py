@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fluxbatch.bare import bare
 from fluxbatch.errors import UsageError
-from fluxbatch.manifest.fit import Fit, Frame, Size, fitted
+from fluxbatch.manifest.frame import Fit, Frame, Size, fitted
 from fluxbatch.manifest.pixels import Seen, look, render
 from fluxbatch.manifest.places import BYTES_MAX, Places, find_original
 from fluxbatch.manifest.recent import Recent

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from fluxbatch.manifest.fit import Fit, Size
+from fluxbatch.manifest.frame import Fit, Size
 from fluxbatch.models.catalogue import Model
 from fluxbatch.models.price import Quote, quote
 from fluxbatch.plain import plain

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from fluxbatch.manifest import values
 from fluxbatch.manifest.columns import IMAGES_COLUMN, REFERENCE_COLUMNS
-from fluxbatch.manifest.fit import Fit, Frame, Size
+from fluxbatch.manifest.frame import Fit, Frame, Size
 from fluxbatch.manifest.mentions import absent
 from fluxbatch.manifest.places import Places, in_folder
 from fluxbatch.manifest.references import open_reference
