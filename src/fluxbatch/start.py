@@ -70,9 +70,9 @@ def book_parts(store: Store, dataset: Dataset, now_us: int) -> int:
                 continue
         check_whole(dataset.path(part), part.sha256)
         with store.transaction() as tx:
-            for key, number, actual, sent_at_us in dataset.sent(part):
+            for key, number, actual, sent_at_us, model in dataset.sent(part):
                 attempt = AttemptId(dataset.id, key, number)
-                booked += ledger.adopt(tx, attempt, actual, part.run_id, now_us, sent_at_us)
+                booked += ledger.adopt(tx, attempt, actual, part.run_id, now_us, sent_at_us, model)
             ledger.mark_part_booked(tx, dataset.id, part.sha256)
     if booked:
         log.warning("the ledger did not know %d pictures of %s: booked from its parts", booked, dataset.folder)

@@ -177,8 +177,9 @@ class Dataset:
         """Key, attempt and actual charge of each row: what the ledger has to know of a part."""
         return key_rows(self.path(part))
 
-    def sent(self, part: Part) -> Iterator[tuple[str, int, Money, int]]:
-        """As `keys`, and when each request was sent, in microseconds since 1970: a charge belongs to that day."""
+    def sent(self, part: Part) -> Iterator[tuple[str, int, Money, int, str]]:
+        """As `keys`, and when each request was sent, in microseconds since 1970 (a charge belongs to that day), and to
+        which model (its id)."""
         return sent_rows(self.path(part))
 
     @property

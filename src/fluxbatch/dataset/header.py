@@ -19,6 +19,8 @@ from fluxbatch.dataset.record import VERSION
 
 VERSIONS = (1, VERSION)
 CHECK_DIGITS = 16
+RUN_SECOND = len("20261122T120000Z")
+"""A run's id begins with the second in which it began; what follows tells runs apart and has no order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,10 @@ class Header:
         return replace(self, prices=(*self.prices, prices))
 
     def prices_of(self, run: str) -> PriceList | None:
-        """The price list of a run; None for one of before lists were kept. Run ids sort by time."""
-        return next((prices for prices in reversed(self.prices) if prices.run <= run), None)
+        """The price list of a run; None for one of before lists were kept."""
+        own = next((prices for prices in self.prices if prices.run == run), None)
+        earlier = (prices for prices in reversed(self.prices) if prices.run[:RUN_SECOND] <= run[:RUN_SECOND])
+        return own or next(earlier, None)
 
 
 @dataclass(frozen=True, slots=True)
