@@ -213,11 +213,11 @@ def reconcile(
     is alive, 4 unknown attempts are left, or Cloudflare says more.
     """
     from fluxbatch import reconciled
-    from fluxbatch.reconcile import Wishes
+    from fluxbatch.reconcile import NO_REASON, Wishes
     from fluxbatch.reconcile import reconcile as compare_and_settle
     from fluxbatch.settings import load_settings
 
-    wishes = Wishes(billed or (), not_billed or (), *([] if why is None else [why]))
+    wishes = Wishes(billed or (), not_billed or (), why or NO_REASON)
     found = compare_and_settle(dataset, load_settings(ledger=ledger), wishes, offline=offline)
     if json:
         print(reconciled.to_json(found))  # noqa: T201

@@ -23,7 +23,7 @@ from fluxbatch.budget.store import Store
 from fluxbatch.cloudflare.client import Client
 from fluxbatch.cloudflare.outcome import Fatal
 from fluxbatch.dataset import files
-from fluxbatch.dataset.catalogue import CATALOGUE, Dataset
+from fluxbatch.dataset.catalogue import AND_REBUILD, CATALOGUE, REBUILD, Dataset, looks_like_one
 from fluxbatch.dataset.spool import Spooled, scan
 from fluxbatch.dataset.verify import Finding, verify_dataset
 from fluxbatch.errors import DatasetError, DatasetInUse, FluxbatchError, StorageError
@@ -108,10 +108,9 @@ def _looked_at(folder: Path, settings: Settings) -> tuple[list[Finding], str]:
     try:
         dataset = Dataset.open(folder)
     except DatasetError as error:
-        if not Dataset.exists(folder) and not (folder / ".fluxbatch").is_dir():
+        if not looks_like_one(folder):
             raise
-        remedy = "bring it back from a copy, or rebuild it with `fluxbatch verify --repair`"
-        return [Finding(CATALOGUE, str(error).removesuffix(f"; {remedy} (or update fluxbatch)"), remedy)], ""
+        return [Finding(CATALOGUE, str(error).removesuffix(AND_REBUILD), REBUILD)], ""
     was_held = dataset.is_held
     with contextlib.closing(Store(settings.ledger)) as store:
         findings = all_findings(store, dataset)

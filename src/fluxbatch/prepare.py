@@ -161,5 +161,10 @@ def new_run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
 
 
+def now_text() -> str:
+    """The moment as the catalogue writes it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def now_us() -> int:
     return time.time_ns() // 1000
