@@ -134,9 +134,3 @@ def test_no_bytes_make_it_raise(kind: str, changes: list[tuple[float, int]], cut
     picture = inspect(bytes(content[: int(cut * len(content)) or None]), 64, 48)
     assert picture.check in {"ok", "wrong_size", "undecodable", "blank"}
     assert (picture.phash is None) == (picture.check == "undecodable")
-
-
-@pytest.mark.parametrize(("asked", "check"), [((65, 48), "ok"), ((72, 50), "ok"), ((80, 48), "wrong_size")])
-def test_a_model_that_cuts_less_than_sixteen_or_nothing_makes_the_right_size(asked: tuple[int, int], check: str):
-    assert inspect(jpeg(64, 48), *asked).check == check
-    assert inspect(jpeg(65, 49), 65, 49).check == "ok"

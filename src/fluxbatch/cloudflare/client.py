@@ -38,7 +38,7 @@ from fluxbatch.cloudflare.wire import multipart
 from fluxbatch.errors import UsageError
 from fluxbatch.models.catalogue import Model
 
-BODY_BYTES_MAX: Final = 25 * 1024 * 1024
+BODY_BYTES_MAX: Final = 18 * 1024 * 1024
 """The largest picture (answer.PICTURE_BYTES_MAX) in base64, and what stands beside it."""
 PIECE_BYTES: Final = 256 * 1024
 CONNECT_S: Final = 15.0

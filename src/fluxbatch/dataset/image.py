@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from PIL import Image  # noqa: TID251 - one of the three places where images are opened
 
 from fluxbatch.dataset.bare import bare
-from fluxbatch.models.catalogue import SIDE_MAX
 
-PIXELS_MAX = SIDE_MAX * SIDE_MAX
+PIXELS_MAX = 4 * 1024 * 1024
 """No model can be asked for more (a test compares); a header that says more is a bomb and is not decoded: 8192x8192 in
 200 kB took 384 MB."""
 
 SIDE_MULTIPLE = 16
-"""Sides are cut down to a multiple of this by Cloudflare (seen on flux-2: asked 1920x1080, got 1920x1072). Of models
-where nothing was seen, anything between the two is right."""
+"""Sides are cut down to a multiple of this by Cloudflare (seen: asked 1920x1080, got 1920x1072)."""
 
 BLANK_SPREAD = 8
 """A picture is blank when the luminance of all its pixels lies within this many of the 256 levels."""
@@ -101,8 +99,7 @@ def inspect(content: bytes, width: int, height: int) -> Picture:
     phash, spread = small_and_spread
     if spread <= BLANK_SPREAD:
         return _picture(content, image, phash, "blank")
-    cut_width, cut_height = expected_size(width, height)
-    right = cut_width <= image.width <= width and cut_height <= image.height <= height
+    right = image.size == expected_size(width, height)
     return _picture(content, image, phash, "ok" if right else "wrong_size")
 
 
