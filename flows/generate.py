@@ -67,6 +67,7 @@ async def generate_dataset(
     steps: Annotated[int | None, Field(description="Steps for rows that are silent")] = None,
     guidance: Annotated[float | None, Field(description="Guidance for rows that are silent")] = None,
     fit: Annotated[str | None, Field(description="How references are fitted: contain, cover or exact")] = None,
+    models: Annotated[Path | None, Field(description="A models.toml: changed prices, models of your own")] = None,
     rate: Annotated[float | None, Field(ge=0, description="Requests a minute; 0: unknown, adapt alone")] = None,
     max_in_flight: Annotated[int | None, Field(ge=1, description="Never more requests at once")] = None,
     rows_per_shard: Annotated[int | None, Field(ge=1, description="Pictures a shard, so a task and a part")] = None,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from fluxbatch.dataset.cited import CITED, SCHEMA, write_cited
-from fluxbatch.manifest.fit import Fit
+from fluxbatch.manifest.frame import Fit
 from fluxbatch.manifest.request import Change, Cited, Reference
 
 PLAIN = Reference("a" * 64, 640, 320, 511, 256, source="images/a.png")

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image  # noqa: TID251 - the tests make the pictures they read
 
-from fluxbatch.manifest.fit import Fit, Frame, fitted
+from fluxbatch.manifest.frame import Fit, Frame, fitted
 from fluxbatch.manifest.reader import Defaults
 from fluxbatch.manifest.references import fitted_bytes, read_reference, was_fitted
 from fluxbatch.manifest.request import Reference, content_digest, request_key

@@ -6,6 +6,7 @@ import io
 import struct
 import tracemalloc
 import zlib
+from collections import Counter
 
 import pytest
 from PIL import Image  # noqa: TID251 - the tests make the pictures they read
@@ -202,6 +203,12 @@ def test_a_profile_that_is_too_large_or_does_not_unpack_is_left_out() -> None:
         assert sent_bytes(content) == png_of()
 
 
+def test_a_webp_without_its_profile_keeps_its_pixels() -> None:
+    content = saved(corners(), "WEBP", lossless=True, icc_profile=b"no profile at all")
+    image = sent(content)
+    assert ("icc_profile" in image.info, image.tobytes()) == (False, corners().tobytes())
+
+
 def test_cmyk_becomes_rgb() -> None:
     content = saved(Image.new("CMYK", (40, 40), (0, 255, 255, 0)), "JPEG", quality=95)
     assert changes(content) == (Change.RECOLOURED,)
@@ -252,3 +259,21 @@ def test_an_animation_is_refused_and_one_of_a_single_frame_is_a_picture(kind: st
         look(saved(frames[0], kind, save_all=True, append_images=frames[1:]))
     still = chunk(b"acTL", struct.pack(">II", 1, 0)) if kind == "PNG" else b""
     assert look(png_of(still) if still else saved(frames[0], kind, save_all=True)).changes == ()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_flipped_bits_in_what_is_told_never_crash(kind: str) -> None:
+    """Everything before the pixels, bit by bit: each is a picture with its changes, or a complaint."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    whole = saved(corners((24, 16)), kind, exif=exif, icc_profile=SWAPPED)
+    ends = Counter[str]()
+    for bit in range(0, 8 * len(whole), max(1, 8 * len(whole) // 97)):
+        flipped = bytearray(whole)
+        flipped[bit // 8] ^= 1 << bit % 8
+        try:
+            ends[f"{len(look(bytes(flipped)).changes)} changes"] += 1
+            sent_bytes(bytes(flipped))
+        except Unusable:
+            ends["refused"] += 1
+    assert len(ends) > 1, ends

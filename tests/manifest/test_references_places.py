@@ -238,3 +238,11 @@ class TestWhatThePromptSpeaksOf:
     def test_a_picture_that_is_wrong_is_told_and_not_that_it_is_spoken_of(self, tmp_path: Path) -> None:
         ((column, problem, _),) = said(jsonl(tmp_path, {"prompt": "image 5", "input_image_0": "none.png"}))
         assert (column, "does not exist" in problem) == ("input_image_0", True)
+
+    def test_a_model_that_starts_from_one_picture_is_not_spoken_to_so(self, tmp_path: Path) -> None:
+        written(tmp_path, "a.png", picture(10, 10))
+        row = {"prompt": "image 1 of mine", "input_images": ["a.png"], "strength": 0.5}
+        (one,) = asked(jsonl(tmp_path, row | {"model": "dreamshaper-8-lcm"}))
+        assert len(one.references) == 1
+        ((_, problem, _),) = said(jsonl(tmp_path, {"input_images": ["a.png"], "model": "flux-1-schnell"}))
+        assert problem == "flux-1-schnell takes no references"

@@ -5,20 +5,23 @@ What is sent is upright, opaque, 8 bits a channel and in sRGB: models read pixel
 
 from __future__ import annotations
 
+import hashlib
 import io
 import struct
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
 from PIL import Image, ImageCms, UnidentifiedImageError  # noqa: TID251 - one of the three places where images are opened
 
 from fluxbatch.bare import bare
-from fluxbatch.manifest.fit import Size
+from fluxbatch.manifest.frame import Size
 from fluxbatch.manifest.marks import Marks, marks_of
+from fluxbatch.manifest.recent import Recent
 from fluxbatch.manifest.request import Change
 from fluxbatch.manifest.values import Unusable
 
@@ -30,6 +33,8 @@ PIXELS_MAX = 50_000_000
 JPEG_QUALITY = 95
 SHADE_MAX = 2
 """A profile that moves no colour by more than this many of 256 levels is sRGB, whatever it is called."""
+
+KEPT_PROFILES = 1_000
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, OverflowError, MemoryError)
 """What Pillow raises for a damaged file."""
@@ -44,6 +49,17 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+
+
+class _Profile(Enum):
+    """A colour profile, as it is found out."""
+
+    SRGB = "sRGB, or none"
+    OTHER = "another one"
+    UNUSABLE = "unusable"
+
+
+_profiles: Recent[tuple[bytes, str], _Profile] = Recent(KEPT_PROFILES)
 
 
 class Seen(NamedTuple):
@@ -69,9 +85,10 @@ def _changes(image: Image.Image, marks: Marks) -> Iterator[Change]:
     elif image.has_transparency_data and _alpha(image).getextrema()[0] != 255:
         yield Change.FLATTENED
     mode = _mode(image)
-    if marks.profile is not None and not _is_usable(marks.profile, mode):
+    judged = _judged(marks.profile, mode)
+    if judged is _Profile.UNUSABLE:
         yield Change.PROFILE_DROPPED
-    if mode == "CMYK" or (marks.profile is not None and _recolours(marks.profile, mode)):
+    if mode == "CMYK" or judged is _Profile.OTHER:
         yield Change.RECOLOURED
 
 
@@ -124,7 +141,8 @@ def _plain(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16 bits of grey: a plain conversion would cut off all above 255
         return image.convert("I").point(lambda value: value / 257).convert("L")
     mode = _mode(image)
-    return image.convert({"L": "LA", "RGB": "RGBA"}[mode] if image.has_transparency_data else mode)
+    mode = {"L": "LA", "RGB": "RGBA"}[mode] if image.has_transparency_data else mode
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _resized(image: Image.Image, size: Size, crop: Size, orientation: int) -> Image.Image:
@@ -154,7 +172,7 @@ def _flattened(image: Image.Image, profile: bytes | None) -> Image.Image:
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    if profile is not None and _recolours(profile, image.mode):
+    if profile is not None and _judged(profile, image.mode) is _Profile.OTHER:
         return _converted(image, profile)
     return image.convert("RGB") if image.mode == "CMYK" else image
 
@@ -178,34 +196,32 @@ def _srgb() -> ImageCms.ImageCmsProfile:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
-@lru_cache(maxsize=64)
-def _is_usable(profile: bytes, mode: str) -> bool:
-    """Whether the profile can be read and is one for pictures of this mode."""
+def _judged(profile: bytes | None, mode: str) -> _Profile:
+    """What a profile means for pictures of this mode; remembered by its hash."""
+    if profile is None:
+        return _Profile.SRGB
+    return _profiles.get((hashlib.sha256(profile).digest(), mode), lambda: _judge(profile, mode))
+
+
+def _judge(profile: bytes, mode: str) -> _Profile:
+    """Colours are tried on an even sample of them: names lie, and sRGB is written in many ways."""
+    sample = _sample(mode)
     try:
         space: str = ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile.xcolor_space
         if space != _SPACES[mode]:
-            return False
-        _converted(Image.new(mode, (1, 1)), profile)
+            return _Profile.UNUSABLE
+        as_told, as_srgb = _converted(sample, profile).tobytes(), sample.convert("RGB").tobytes()
     except (ImageCms.PyCMSError, *_UNREADABLE):
-        return False
-    return True
-
-
-@lru_cache(maxsize=64)
-def _recolours(profile: bytes, mode: str) -> bool:
-    """Whether colours look otherwise with this profile than in sRGB: tried on an even sample of them."""
-    if not _is_usable(profile, mode):
-        return False
-    if mode == "CMYK":
-        return True
-    sample = _sample(mode)
-    as_told, as_srgb = _converted(sample, profile).tobytes(), sample.convert("RGB").tobytes()
-    return any(abs(told - plain) > SHADE_MAX for told, plain in zip(as_told, as_srgb, strict=True))
+        return _Profile.UNUSABLE
+    moved = max(abs(told - plain) for told, plain in zip(as_told, as_srgb, strict=True))
+    return _Profile.SRGB if moved <= SHADE_MAX and mode != "CMYK" else _Profile.OTHER
 
 
 def _sample(mode: str) -> Image.Image:
     if mode == "L":
         return Image.frombytes("L", (256, 1), bytes(range(256)))
+    if mode == "CMYK":
+        return Image.new("CMYK", (1, 1))
     levels = range(0, 256, 17)
     colours = bytes(level for red in levels for green in levels for blue in levels for level in (red, green, blue))
     return Image.frombytes("RGB", (len(colours) // 3, 1), colours)

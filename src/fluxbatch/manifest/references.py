@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fluxbatch.bare import bare
 from fluxbatch.errors import UsageError
-from fluxbatch.manifest.fit import Fit, Frame, Size, fitted
+from fluxbatch.manifest.frame import Fit, Frame, Size, fitted
 from fluxbatch.manifest.pixels import Seen, look, render
 from fluxbatch.manifest.places import BYTES_MAX, Places, find_original
 from fluxbatch.manifest.recent import Recent
@@ -102,8 +102,12 @@ def fitted_bytes(reference: Reference, model: Model) -> bytes:
     that the reference was read for. Safe in any thread; decoding takes milliseconds, so keep it off the event loop.
     """
     content = _original(reference)
-    if not was_fitted(reference) and set(reference.changes) <= {Change.PROFILE_DROPPED}:
-        return bare(content) or content if reference.changes else content
+    if not was_fitted(reference):
+        if not reference.changes:
+            return content
+        pixels_only = bare(content)
+        if reference.changes == (Change.PROFILE_DROPPED,) and pixels_only not in (None, content):
+            return pixels_only
     size = (reference.fitted_width, reference.fitted_height)
     if max(size) > model.reference_side_max:
         raise UsageError(f"a reference was fitted to {size[0]}x{size[1]}, too large for {model.name}; read it again")
