@@ -56,7 +56,11 @@ OwnOption = Annotated[
 ]
 AllowOption = Annotated[
     list[str] | None,
-    typer.Option("--allow-host", help="A host that references may be fetched from: images.example.com, *.example.com."),
+    typer.Option(
+        "--allow-host",
+        help="A host that references may be fetched from, by https: images.example.com, *.example.com (all below it), "
+        "host:8443. May be given again. [none]",
+    ),
 ]
 RefetchOption = Annotated[
     bool | None, typer.Option("--refetch", help="Fetch addresses anew whose pictures are kept already.")

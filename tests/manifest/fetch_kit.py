@@ -172,7 +172,7 @@ def _accept(listening: socket.socket, host: PictureHost, tls: ssl.SSLContext | N
 
 
 def _one(client: socket.socket, host: PictureHost, tls: ssl.SSLContext | None, ends_properly: bool) -> None:
-    client.settimeout(10)
+    client.settimeout(30)
     with suppress(OSError), client:
         if tls is None:
             host.serve(client)

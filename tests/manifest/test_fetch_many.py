@@ -166,7 +166,7 @@ def test_many_are_fetched_at_once_but_not_more_of_one_host_than_it_is_asked_to_b
     together = threading.Barrier(PER_HOST)
 
     def answer(client: object) -> None:
-        together.wait(10)  # nobody is answered before as many are there as may be
+        together.wait(30)  # nobody is answered before as many are there as may be
         said(PNG)(client)  # type: ignore[arg-type]
 
     with picture_host({f"/{number}.png": answer for number in range(4 * PER_HOST)}, good_tls()) as host:
@@ -209,7 +209,7 @@ def test_an_interrupted_run_leaves_nothing_running():
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
         with pytest.raises(KeyboardInterrupt):
             addresses.original(of("0.png"))
-        until(lambda: not any(t.name.startswith("fetch") for t in set(threading.enumerate()) - before), 5.0)
+        until(lambda: not any(t.name.startswith("fetch") for t in set(threading.enumerate()) - before), 20.0)
         assert len(host.heard) <= PER_HOST
         hold.set()
 

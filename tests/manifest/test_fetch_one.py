@@ -45,7 +45,7 @@ def fetched(answer: Answer | list[Answer], roads: Roads | None = None, **options
     roads = Roads() if roads is None else roads
     with picture_host({"/a.png": answer}, good_tls()) as host:
         roads.port = host.port
-        return fetch(at(), wire(roads, **options), 3.0)  # type: ignore[arg-type]
+        return fetch(at(), wire(roads, **options), 20.0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
@@ -183,7 +183,7 @@ def test_a_body_without_a_length_has_to_end_as_tls_ends():
     """Else whoever is in between could cut a picture short, and nobody would know."""
     cut = {"/a.png": raw(b"HTTP/1.1 200 OK\r\n\r\n" + PNG)}
     with picture_host(cut, good_tls(), ends_properly=False) as host, pytest.raises(Unfetched, match="TLS"):
-        fetch(at(), wire(Roads(host.port)), 3.0)
+        fetch(at(), wire(Roads(host.port)), 20.0)
 
 
 def test_chunks_without_end_are_given_up_at_the_limit(monkeypatch: pytest.MonkeyPatch):
@@ -244,7 +244,7 @@ def test_what_nobody_waits_for_any_more_ends_within_a_moment(monkeypatch: pytest
         began = time.monotonic()
         with pytest.raises(Unfetched, match="interrupted"):
             fetch(at(), way, 30.0)
-        assert time.monotonic() - began < 3.0
+        assert time.monotonic() - began < 15.0
 
 
 def test_a_handshake_that_never_comes_is_given_up_at_the_deadline():
@@ -296,7 +296,7 @@ def test_a_certificate_that_is_not_good_for_the_name_now_is_refused(names: list[
     with picture_host({"/a.png": said(PNG)}, authority().served(*names, days=days)) as host:
         roads = Roads(host.port)
         with pytest.raises(Unfetched, match=why):
-            fetch(at(), wire(roads), 3.0)
+            fetch(at(), wire(roads), 20.0)
         assert len(roads.asked) == 1
         assert host.heard == []
 
@@ -307,14 +307,14 @@ def test_a_certificate_of_an_authority_that_nobody_knows_is_refused():
 
     with picture_host({"/a.png": said(PNG)}, good_tls()) as host:
         with pytest.raises(Unfetched, match="certificate"):
-            fetch(at(), wire(Roads(host.port), trust=httpcore.default_ssl_context()), 3.0)
+            fetch(at(), wire(Roads(host.port), trust=httpcore.default_ssl_context()), 20.0)
         assert host.heard == []
 
 
 def test_a_host_that_refuses_connections_is_tried_again_and_told():
     roads = Roads()
     with pytest.raises(Unfetched, match=r"cannot be reached \(Connection refused\)"):
-        fetch(at(), wire(roads), 3.0)
+        fetch(at(), wire(roads), 20.0)
     assert len(roads.asked) == 3
 
 
@@ -323,7 +323,7 @@ def test_a_proxy_of_the_environment_is_not_used_and_said(monkeypatch: pytest.Mon
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:9")
     assert fetched(said(PNG)) == PNG
     with pytest.raises(Unfetched, match="not through the proxy"):
-        fetch(at(), wire(Roads()), 3.0)
+        fetch(at(), wire(Roads()), 20.0)
 
 
 def test_the_next_address_of_a_name_is_tried_when_the_first_does_not_answer():

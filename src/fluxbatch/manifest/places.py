@@ -35,7 +35,7 @@ class Addresses(Protocol):
 
     def original(self, text: str) -> Path | bytes:
         """The picture at an address: where it is kept, or its bytes, at most BYTES_MAX. Unusable says what is wrong and
-        what to do. It was not looked at whether the picture is whole."""
+        what to do, and the address without its query."""
         ...
 
     def ahead(self, texts: Iterable[str]) -> None:
@@ -107,9 +107,6 @@ class Places:
     addresses: Addresses = field(default_factory=NoAddresses)
     earlier: Earlier = no_dataset
     kept: Kept = field(default_factory=NothingKept)
-
-
-FILES_ONLY = Places()
 
 
 class Found(NamedTuple):

@@ -14,7 +14,7 @@ from fluxbatch.errors import ManifestError, UsageError
 from fluxbatch.manifest.columns import ALL_REFERENCE_COLUMNS, Layout, lay_out
 from fluxbatch.manifest.jsonl import JsonLines
 from fluxbatch.manifest.parquet import Parquet
-from fluxbatch.manifest.places import FILES_ONLY, Places, public_cell
+from fluxbatch.manifest.places import Places, public_cell
 from fluxbatch.manifest.request import Complaint, ImageRequest, OwnColumns, content_digest, request_key
 from fluxbatch.manifest.rows import Asked, Defaults, RowReader
 from fluxbatch.manifest.samples import SampleNumbers
@@ -149,7 +149,7 @@ def open_manifest(
     columns: Mapping[str, str] = _NO_COLUMNS,
     own: Collection[str] = (),
     reserved: Collection[str] = (),
-    places: Places = FILES_ONLY,
+    places: Places | None = None,
 ) -> Manifest:
     """Open a manifest: CSV, TSV, JSONL (each also gzipped) or Parquet, told apart by the name's ending.
 
@@ -162,7 +162,7 @@ def open_manifest(
     layout = lay_out(source.headers, columns, own, reserved)
     if "model" not in layout.parameters:  # else an option may be meant for other rows than this model's
         _check_options(defaults)
-    return Manifest(path, source, layout, defaults, places)
+    return Manifest(path, source, layout, defaults, places or Places())
 
 
 def _check_options(defaults: Defaults) -> None:
