@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import threading
 from pathlib import Path
 
 from fluxbatch.dataset import files
@@ -37,6 +38,7 @@ class KeptReferences:
         self._quarantine = folder / ".fluxbatch" / "quarantine"
         self._bytes_max = bytes_max
         self._size_bytes: int | None = None
+        self._counting = threading.Lock()
 
     def find(self, source: str) -> Path | None:
         """Where the original of a source lies; None when it was not kept, or is no longer what it was."""
@@ -82,10 +84,11 @@ class KeptReferences:
         return found == sha256
 
     def _make_room(self, size_bytes: int) -> None:
-        if self._size_bytes is None:
-            kept = self.folder.iterdir() if self.folder.is_dir() else ()
-            self._size_bytes = sum(path.stat().st_size for path in kept if path.is_file())
-        if self._size_bytes + size_bytes > self._bytes_max:
-            problem = f"{self.folder} would grow beyond {self._bytes_max / 1e9:g} GB"
-            raise Unusable(problem, "split the manifest over several datasets")
-        self._size_bytes += size_bytes
+        with self._counting:
+            if self._size_bytes is None:
+                kept = self.folder.iterdir() if self.folder.is_dir() else ()
+                self._size_bytes = sum(path.stat().st_size for path in kept if path.is_file())
+            if self._size_bytes + size_bytes > self._bytes_max:
+                problem = f"{self.folder} would grow beyond {self._bytes_max / 1e9:g} GB"
+                raise Unusable(problem, "split the manifest over several datasets")
+            self._size_bytes += size_bytes
