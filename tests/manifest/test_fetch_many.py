@@ -125,6 +125,13 @@ def test_what_is_broken_is_not_kept_and_told_with_its_address(tmp_path: Path):
         assert content(fetching(host, KeptReferences(tmp_path)).original(of(f"a.jpg?{SECRET}"))) == PNG
 
 
+def test_a_picture_that_finds_no_more_room_is_told_with_its_address(tmp_path: Path):
+    with picture_host({"/a.png": said(PNG)}, good_tls()) as host:
+        for _ in range(2):
+            with pytest.raises(Unusable, match=r"a\.png': .* would grow beyond"):
+                fetching(host, KeptReferences(tmp_path, bytes_max=10)).original(of("a.png"))
+
+
 def test_what_failed_is_told_the_same_for_every_row_and_not_tried_again():
     clock = Clock()
     addresses = fetching(None, clock=clock)

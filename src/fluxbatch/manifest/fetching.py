@@ -49,7 +49,6 @@ class Fetching:
         self._again = again
         self._turns: Turns[_Found] = Turns(AT_ONCE, PER_HOST)
         self._lock = threading.Lock()
-        self._keeping = threading.Lock()  # the disk syncs one at a time in any case
         self._asked: dict[str, Future[_Found]] = {}
         self._silent: Counter[str] = Counter()
         self._refused: dict[str, None] = {}
@@ -115,12 +114,11 @@ class Fetching:
         try:
             content = fetch(address, self._wire)
             sha256 = checked(content)
+            path = self._kept.keep(address.name, content, sha256)
         except Unusable as failure:
             self._count(host, isinstance(failure, Unfetched) and failure.of_host)
             return _about(address, failure.problem, failure.remedy)
         self._count(host, is_silent=False)
-        with self._keeping:
-            path = self._kept.keep(address.name, content, sha256)
         return content if path is None else path
 
     def _count(self, host: str, is_silent: bool) -> None:
