@@ -66,6 +66,8 @@ async def generate_dataset(
     height: Annotated[int | None, Field(description="Height for rows that are silent")] = None,
     steps: Annotated[int | None, Field(description="Steps for rows that are silent")] = None,
     guidance: Annotated[float | None, Field(description="Guidance for rows that are silent")] = None,
+    fit: Annotated[str | None, Field(description="How references are fitted: contain, cover or exact")] = None,
+    models: Annotated[Path | None, Field(description="A models.toml: changed prices, models of your own")] = None,
     rate: Annotated[float | None, Field(ge=0, description="Requests a minute; 0: unknown, adapt alone")] = None,
     max_in_flight: Annotated[int | None, Field(ge=1, description="Never more requests at once")] = None,
     rows_per_shard: Annotated[int | None, Field(ge=1, description="Pictures a shard, so a task and a part")] = None,
@@ -75,6 +77,8 @@ async def generate_dataset(
     resend_refused: Annotated[bool, Field(description="Send refused and invalid rows again")] = False,
     columns: Annotated[dict[str, str] | None, Field(description='Parameter to header: {"prompt": "Prompt"}')] = None,
     own_columns: Annotated[list[str] | None, Field(description="Headers that look like parameters and are not")] = None,
+    allow_hosts: Annotated[list[str] | None, Field(description="Hosts that references may be fetched from")] = None,
+    refetch: Annotated[bool, Field(description="Fetch addresses anew whose pictures are kept already")] = False,
     simulate: Annotated[bool, Field(description="A simulator instead of Cloudflare; costs nothing")] = False,
 ) -> State[dict[str, Any]]:
     """Make the pictures of a manifest within a budget. Run it again to go on where it stopped."""

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 
 # From the ground up: a room imports from floors below its own only, so rooms of one floor do not know each other.
 FLOORS = (
-    {"plain"},
+    {"bare", "plain"},
     {"errors"},
     {"models"},
     {"manifest", "settings", "simulator"},
@@ -25,9 +25,9 @@ FLOORS = (
     {"dispatch"},
     {"job", "start", "summary"},
     {"prepare", "report", "tell"},
-    {"batch", "examine", "reconciled"},
+    {"batch", "examine", "listing", "reconciled"},
     {"reconcile", "repair", "run", "screen"},
-    {"foreground"},
+    {"cli_models", "foreground"},
     {"cli", "flows"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -38,9 +38,12 @@ PLACES = {
     "httpx": {"src/fluxbatch/cloudflare/client.py"},
     "httpx_aiohttp": {"src/fluxbatch/cloudflare/client.py"},
     "aiohttp": {"src/fluxbatch/cloudflare/client.py"},
+    "httpcore": {"src/fluxbatch/manifest/connect.py", "src/fluxbatch/manifest/fetch.py"},
+    "socket": {"src/fluxbatch/manifest/connect.py", "src/fluxbatch/simulator/"},
+    "idna": {"src/fluxbatch/manifest/address.py"},
     "PIL": {
         "src/fluxbatch/dataset/image.py",
-        "src/fluxbatch/manifest/references.py",
+        "src/fluxbatch/manifest/pixels.py",
         "src/fluxbatch/simulator/painter.py",
     },
     "imagehash": {"src/fluxbatch/dataset/image.py"},
@@ -49,12 +52,13 @@ PLACES = {
     "aiolimiter": {"src/fluxbatch/dispatch/pace.py"},
     "starlette": {"src/fluxbatch/simulator/"},
     "uvicorn": {"src/fluxbatch/simulator/"},
-    "typer": {"src/fluxbatch/cli.py"},
+    "typer": {"src/fluxbatch/cli.py", "src/fluxbatch/cli_models.py"},
     "requests": set[str](),
 }
 
 # What decides is apart from what does: no clock, no chance, no disk, no loop. (Datetimes come in as arguments.)
 PURE = (
+    "bare.py",
     "models/catalogue.py",
     "models/money.py",
     "models/price.py",
@@ -76,8 +80,13 @@ PURE = (
     "manifest/prompts/trouble.py",
     "manifest/prompts/wildcards.py",
     "manifest/prompts/writer.py",
+    "manifest/address.py",
+    "manifest/netblocks.py",
     "dispatch/rate.py",
     "dispatch/retry.py",
+    "manifest/frame.py",
+    "manifest/marks.py",
+    "manifest/mentions.py",
     "report.py",
 )
 IMPURE = {"asyncio", "os", "random", "secrets", "shutil", "socket", "subprocess", "tempfile", "threading", "time"}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from fluxbatch.cli_models import JsonOption, ModelsOption, list_models
 from fluxbatch.errors import FluxbatchError, ManifestError, UsageError
 
 if TYPE_CHECKING:
@@ -28,11 +29,16 @@ OutOption = Annotated[Path, typer.Option("--out", help="Folder of the dataset; m
 BudgetOption = Annotated[
     str, typer.Option("--budget", help="US dollars, for all that this dataset ever costs, over all runs. No default.")
 ]
-ModelOption = Annotated[str | None, typer.Option(help="Model for rows that are silent. [flux-2-dev]")]
-WidthOption = Annotated[int | None, typer.Option(help="Width for rows that are silent. [1024]")]
-HeightOption = Annotated[int | None, typer.Option(help="Height for rows that are silent. [1024]")]
-StepsOption = Annotated[int | None, typer.Option(help="Steps for rows that are silent. [25]")]
+ModelOption = Annotated[
+    str | None, typer.Option(help="Model for rows that are silent (see `fluxbatch models`). [flux-2-dev]")
+]
+WidthOption = Annotated[int | None, typer.Option(help="Width for rows that are silent. [the model's, mostly 1024]")]
+HeightOption = Annotated[int | None, typer.Option(help="Height for rows that are silent. [the model's, mostly 1024]")]
+StepsOption = Annotated[int | None, typer.Option(help="Steps for rows that are silent. [the model's; flux-2-dev 25]")]
 GuidanceOption = Annotated[float | None, typer.Option(help="Guidance for rows that are silent. [not sent]")]
+FitOption = Annotated[
+    str | None, typer.Option(help="References: contain (whole), cover (cut to the output's shape), exact. [contain]")
+]
 RateOption = Annotated[float | None, typer.Option(help="Requests a minute; 0: unknown, adapt alone. [720]")]
 FlightOption = Annotated[int | None, typer.Option("--max-in-flight", help="Never more requests at once. [256]")]
 ShardOption = Annotated[int | None, typer.Option("--rows-per-shard", help="Pictures a shard, so a part. [500]")]
@@ -48,9 +54,19 @@ ColumnOption = Annotated[
 OwnOption = Annotated[
     list[str] | None, typer.Option("--own", help="A header that looks like a parameter and is yours: carried along.")
 ]
+AllowOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-host",
+        help="A host that references may be fetched from, by https: images.example.com, *.example.com (all below it), "
+        "host:8443. May be given again. [none]",
+    ),
+]
+RefetchOption = Annotated[
+    bool | None, typer.Option("--refetch", help="Fetch addresses anew whose pictures are kept already.")
+]
 SimulateOption = Annotated[bool, typer.Option("--simulate", help="A simulator on this machine; costs nothing.")]
 LedgerOption = Annotated[str | None, typer.Option(help="Database of the ledger. [one SQLite file per user]")]
-JsonOption = Annotated[bool, typer.Option("--json", help="The last line on standard output is one JSON object.")]
 
 
 @app.command()
@@ -63,6 +79,8 @@ def plan(
     height: HeightOption = None,
     steps: StepsOption = None,
     guidance: GuidanceOption = None,
+    fit: FitOption = None,
+    models: ModelsOption = None,
     rate: RateOption = None,
     max_in_flight: FlightOption = None,
     rows_per_shard: ShardOption = None,
@@ -73,15 +91,23 @@ def plan(
     resend_refused: RefusedOption = None,
     column: ColumnOption = None,
     own: OwnOption = None,
+    allow_hosts: AllowOption = None,
+    refetch: RefetchOption = None,
     simulate: SimulateOption = False,
     ledger: LedgerOption = None,
     json: JsonOption = False,
 ) -> None:
-    """What a run would make, cost and take. Sends nothing.
+    """What a run would make, cost and take. Sends nothing to Cloudflare.
+
+    References at addresses are fetched by a plan as well, when their hosts are allowed: a picture's key, and so whether
+    it was paid already, hangs on what they show.
 
     Example: fluxbatch plan prompts.csv --budget 20 --out cats
+
+    Example: fluxbatch plan prompts.csv --budget 20 --out cats --allow-host images.example.com
     """
     from fluxbatch import tell
+    from fluxbatch.listing import plan_notes
     from fluxbatch.prepare import look_ahead
 
     options = dict(locals())
@@ -92,6 +118,7 @@ def plan(
         print(tell.plan_json(found, settings.rate))  # noqa: T201
     else:
         tell.show_plan(_console(), found, out, settings.rate, latency, settings.max_in_flight)
+        tell.show_notes(_console(), plan_notes(found, job.defaults(), settings.models))
     if found.complaint_count and not settings.skip_invalid:
         raise typer.Exit(2)
 
@@ -106,6 +133,8 @@ def run(
     height: HeightOption = None,
     steps: StepsOption = None,
     guidance: GuidanceOption = None,
+    fit: FitOption = None,
+    models: ModelsOption = None,
     rate: RateOption = None,
     max_in_flight: FlightOption = None,
     rows_per_shard: ShardOption = None,
@@ -118,6 +147,8 @@ def run(
     ] = None,
     column: ColumnOption = None,
     own: OwnOption = None,
+    allow_hosts: AllowOption = None,
+    refetch: RefetchOption = None,
     simulate: SimulateOption = False,
     ledger: LedgerOption = None,
     json: JsonOption = False,
@@ -125,6 +156,8 @@ def run(
     """Make the pictures. Run the same command again to go on where it stopped: nothing is paid twice.
 
     Example: fluxbatch run prompts.csv --out cats --budget 20
+
+    Example: fluxbatch run edits.csv --out edits --budget 20 --allow-host images.example.com
 
     Exit codes: 0 complete, 2 bad usage or manifest, 3 stopped by the budget, 4 complete but some rows failed,
     5 stopped by the account or the platform, 130 interrupted.
@@ -251,16 +284,20 @@ def simulate(
 def doctor(
     out: Annotated[Path, typer.Option("--out", help="Where a dataset would be written.")] = Path(),
     model: ModelOption = None,
+    models: ModelsOption = None,
     ledger: LedgerOption = None,
 ) -> None:
-    """Check token, account, model, ledger, disk and clock. Free.
+    """Check token, account, model, prices, ledger, disk and clock. Free.
 
-    Example: fluxbatch doctor --out cats
+    Example: fluxbatch doctor --out cats --model flux-2-klein-4b
     """
     from fluxbatch.examine import examine
     from fluxbatch.settings import load_settings
 
-    raise typer.Exit(examine(load_settings(model=model, ledger=ledger), out, _console()))
+    raise typer.Exit(examine(load_settings(model=model, models=models, ledger=ledger), out, _console()))
+
+
+app.command("models")(list_models)
 
 
 def main() -> NoReturn:

@@ -28,6 +28,7 @@ from fluxbatch.dataset.spool import Spooled, scan
 from fluxbatch.dataset.verify import Finding, verify_dataset
 from fluxbatch.errors import DatasetError, DatasetInUse, FluxbatchError, StorageError
 from fluxbatch.job import SIMULATOR_ACCOUNT_ID, credentials_of, defaults_of
+from fluxbatch.models.catalogue import MODELS
 from fluxbatch.models.money import Money, decimal_usd, exact
 from fluxbatch.settings import Settings
 
@@ -188,6 +189,7 @@ def examine(settings: Settings, out: Path, console: Console) -> int:
     checks = [
         _tried("ledger", lambda: _ledger(settings)),
         _tried("disk", lambda: _disk(out)),
+        _tried("prices", lambda: _prices(settings)),
         *asyncio.run(_platform(settings)),
     ]
     for check in checks:
@@ -236,6 +238,13 @@ async def _platform(settings: Settings) -> list[Check]:
     else:
         account = Check("account", f"token, account and model {model.name} are good")
     return [account, _clock(theirs)]
+
+
+def _prices(settings: Settings) -> Check:
+    """The model that is asked for, and whose prices it would be reserved by."""
+    model = defaults_of(settings).model
+    source = "Cloudflare's list" if model in MODELS else str(settings.models)
+    return Check("prices", f"{model.name} by {source} as read on {model.prices_read}")
 
 
 def _clock(theirs: datetime | None) -> Check:

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fluxbatch.budget.store import Store, folder_of
 from fluxbatch.cloudflare.client import Credentials
 from fluxbatch.dataset import files
-from fluxbatch.dataset.record import RESERVED
+from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dataset.kept import KeptReferences
+from fluxbatch.dataset.pictures import Earlier
+from fluxbatch.dataset.record import RESERVED, VERSION, reserved
 from fluxbatch.dispatch.retry import RetryPolicy
 from fluxbatch.errors import UsageError
+from fluxbatch.manifest.address import Allowed
+from fluxbatch.manifest.frame import Fit
+from fluxbatch.manifest.places import Places
 from fluxbatch.manifest.reader import Defaults, Manifest, open_manifest
-from fluxbatch.models.catalogue import MODELS, find_model
+from fluxbatch.models.catalogue import Catalogue
+from fluxbatch.models.custom import read_catalogue
 from fluxbatch.settings import Settings
+
+if TYPE_CHECKING:
+    from fluxbatch.manifest.connect import Wire
 
 SIMULATOR_ACCOUNT_ID = "0" * 32
 """The simulator's account; the simulator says the same (a test compares), and is not imported for a paid run."""
@@ -31,16 +42,45 @@ class Job:
     columns: Mapping[str, str] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
     simulate: bool = False
+    earlier: Earlier = field(default_factory=Earlier, compare=False)
+    """The earlier datasets that references are taken from, each opened once."""
+    known: Catalogue | None = None
+    """The models that rows may name; those of the settings (`models.toml`), read once, when it is None."""
+    wire: Wire | None = None
+    """How addresses are reached; None for the open internet. No option and no variable leads here."""
+
+    def __post_init__(self) -> None:
+        if self.known is None:
+            object.__setattr__(self, "known", read_catalogue(self.settings.models))
+
+    @property
+    def catalogue(self) -> Catalogue:
+        assert self.known is not None
+        return self.known
 
     def defaults(self) -> Defaults:
-        return defaults_of(self.settings)
+        return defaults_of(self.settings, self.catalogue)
 
     def policy(self) -> RetryPolicy:
         s = self.settings
         return RetryPolicy(s.resend_failed, s.resend_lost, s.resend_refused)
 
     def open_manifest(self) -> Manifest:
-        return open_manifest(self.manifest, self.defaults(), self.columns, self.own, RESERVED)
+        version = Dataset.open(self.out).header.version if Dataset.exists(self.out) else VERSION
+        not_kept = RESERVED - reserved(version)
+        defaults = replace(self.defaults(), not_kept=not_kept)
+        return open_manifest(self.manifest, defaults, self.columns, self.own, reserved(version), self.places())
+
+    def places(self) -> Places:
+        """Where this job's references may come from, beside files."""
+        kept = KeptReferences(self.out)
+        allowed = Allowed.read(self.settings.allow_hosts)
+        if not allowed:
+            return Places(earlier=self.earlier, kept=kept)
+        from fluxbatch.manifest.fetching import Fetching  # httpcore, for those who fetch
+
+        fetching = Fetching(allowed, kept, self.wire, again=self.settings.refetch)
+        return Places(fetching, self.earlier, kept)
 
     @property
     def account(self) -> str:
@@ -59,13 +99,15 @@ class Job:
         return Store(self.settings.ledger)
 
 
-def defaults_of(settings: Settings) -> Defaults:
-    """The values for rows that are silent. UsageError for a model that is not in the catalogue."""
-    model = find_model(settings.model)
+def defaults_of(settings: Settings, catalogue: Catalogue | None = None) -> Defaults:
+    """The values for rows that are silent. UsageError for a model that is not in the catalogue (--models if None)."""
+    known = read_catalogue(settings.models) if catalogue is None else catalogue
+    model = known.find(settings.model)
     if model is None:
-        known = ", ".join(known.name for known in MODELS)
-        raise UsageError(f"--model {settings.model} is unknown; known are {known}")
-    return Defaults(model, settings.width, settings.height, settings.steps, settings.guidance)
+        names = ", ".join(model.name for model in known.models)
+        raise UsageError(f"--model {settings.model} is unknown; known are {names}")
+    sizes = (settings.width, settings.height, settings.steps, settings.guidance)
+    return Defaults(model, *sizes, known, fit=Fit(settings.fit))
 
 
 def credentials_of(settings: Settings) -> Credentials:

@@ -19,13 +19,15 @@ from fluxbatch.budget.plan import Plan, make_plan
 from fluxbatch.budget.store import Store
 from fluxbatch.dataset import files
 from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dataset.cited import write_cited
+from fluxbatch.dataset.header import PriceList
 from fluxbatch.dataset.spool import Spool
 from fluxbatch.dispatch.retry import is_due
 from fluxbatch.errors import ManifestError
 from fluxbatch.job import Job, credentials_of
 from fluxbatch.manifest.reader import Manifest, Rejected
 from fluxbatch.manifest.rejected import RejectedWriter
-from fluxbatch.manifest.request import ImageRequest
+from fluxbatch.manifest.request import Complaint, ImageRequest
 from fluxbatch.models.money import ZERO
 from fluxbatch.start import Recovery, book_parts, open_dataset, recover_all
 
@@ -60,15 +62,19 @@ def prepared(job: Job) -> Iterator[Prepared]:
     plan = sound(_plan_of_new(job, manifest), job, manifest) if is_new and not job.settings.skip_invalid else None
     with ExitStack() as stack:
         store = stack.enter_context(contextlib.closing(job.open_store()))
-        dataset = open_dataset(job.out, manifest.own_schema, job.is_simulated)
+        run = new_run_id()
+        prices = PriceList(run, datetime.now(UTC).isoformat(timespec="seconds"), job.catalogue.price_list())
+        dataset = open_dataset(job.out, manifest.own_schema, job.is_simulated, prices)
         stack.enter_context(dataset.hold())
-        run, spool = new_run_id(), dataset.spool()
+        spool = dataset.spool()
         recovery = recover_all(store, dataset, spool, job.account, job.budget_nano_usd, run, now_us())
+        dataset.use_prices(prices)
         if plan is None:
             with _kept_rejected(job, manifest, dataset) as rows:
                 histories = histories_of(store, dataset.id)
                 plan = make_plan(rows, manifest.complaints, recovery.balance, histories, due_rule(job))
-                sound(plan, job, manifest)
+                sound(_hosts_told(plan, manifest), job, manifest)
+        write_cited(dataset.folder, plan.cited)
         yield Prepared(job, run, manifest, store, dataset, spool, recovery, plan)
 
 
@@ -87,12 +93,25 @@ def look_ahead(job: Job) -> Plan:
             balance = ledger.balance(tx, dataset.id)
         assert balance is not None
         balance = replace(balance, cap_nano_usd=job.budget_nano_usd)
-        return make_plan(manifest.rows(), manifest.complaints, balance, histories_of(store, dataset.id), due_rule(job))
+        histories = histories_of(store, dataset.id)
+        plan = make_plan(manifest.rows(), manifest.complaints, balance, histories, due_rule(job))
+        return _hosts_told(plan, manifest)
 
 
 def _plan_of_new(job: Job, manifest: Manifest) -> Plan:
     balance = Balance(job.budget_nano_usd, ZERO, ZERO, ZERO)
-    return make_plan(manifest.rows(), manifest.complaints, balance, lambda keys: {}, due_rule(job))
+    plan = make_plan(manifest.rows(), manifest.complaints, balance, lambda keys: {}, due_rule(job))
+    return _hosts_told(plan, manifest)
+
+
+def _hosts_told(plan: Plan, manifest: Manifest) -> Plan:
+    """The plan; where several hosts are not allowed, all of them stand before the complaints about single rows."""
+    hosts = manifest.hosts_refused
+    if len(hosts) > 1:
+        problem = f"{len(hosts)} hosts of addresses are not allowed"
+        allowing = " ".join(f"--allow-host {host}" for host in hosts)
+        plan.complain_first(Complaint(str(manifest.path), None, None, problem, f"to allow them all: {allowing}"))
+    return plan
 
 
 def sound(plan: Plan, job: Job, manifest: Manifest) -> Plan:

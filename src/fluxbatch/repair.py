@@ -111,10 +111,10 @@ def _book(store: Store, dataset: Dataset) -> list[Mended]:
     with store.transaction() as tx:
         known = {(key, number) for key, number, _ in ledger.made_keys(tx, dataset.id)}
         for part in dataset.parts:
-            for key, number, actual, sent_at_us in dataset.sent(part):
+            for key, number, actual, sent_at_us, model in dataset.sent(part):
                 if (key, number) not in known:
                     attempt = AttemptId(dataset.id, key, number)
-                    booked += ledger.adopt(tx, attempt, actual, part.run_id, now_us(), sent_at_us)
+                    booked += ledger.adopt(tx, attempt, actual, part.run_id, now_us(), sent_at_us, model)
     return [Mended("ledger", f"{booked} pictures of the parts were booked that it did not know")] if booked else []
 
 

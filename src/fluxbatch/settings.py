@@ -6,12 +6,13 @@ Cloudflare's own names are kept (`CLOUDFLARE_ACCOUNT_ID`, `CLOUDFLARE_API_TOKEN`
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import platformdirs
-from pydantic import Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from fluxbatch.errors import UsageError
 from fluxbatch.models.catalogue import DEFAULT_MODEL
@@ -42,14 +43,22 @@ class Settings(BaseSettings):
 
     ledger: str = Field(default_factory=default_ledger)
     model: str = DEFAULT_MODEL.name
-    width: int = 1024
-    height: int = 1024
-    steps: int = 25
+    width: int | None = None
+    height: int | None = None
+    steps: int | None = None
     guidance: float | None = None
+    """None: not given, so each row gets its model's own."""
+    fit: Literal["contain", "cover", "exact"] = "contain"
+    """How references are fitted (`manifest.frame.Fit`)."""
+    models: Path | None = None
+    """A `models.toml`: other prices, and models of one's own."""
     rate: float = Field(float(DEFAULT_MODEL.requests_per_minute), ge=0, allow_inf_nan=False)
     max_in_flight: int = Field(256, ge=1, le=10_000)
     rows_per_shard: int = Field(500, ge=1)
     skip_invalid: bool = False
+    allow_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """The hosts that references may be fetched from; in the environment with commas between them."""
+    refetch: bool = False
     resend_failed: int = Field(1, ge=0)
     resend_lost: int = Field(0, ge=0)
     resend_refused: bool = False
@@ -57,6 +66,11 @@ class Settings(BaseSettings):
     """Minutes of nothing but trouble after which a run gives up."""
     deadline: float = Field(300.0, gt=0, allow_inf_nan=False)
     """Seconds after which an answer is given up as lost. Cloudflare itself ends a request at about 237 s."""
+
+    @field_validator("allow_hosts", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        return tuple(re.split(r"[,\s]+", value.strip(", \t\n"))) if isinstance(value, str) else value
 
 
 def load_settings(**options: Any) -> Settings:

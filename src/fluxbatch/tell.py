@@ -67,6 +67,7 @@ def plan_json(plan: Plan, rate_per_minute: float) -> str:
             "gone_usd": exact(plan.balance.gone.usd),
             "fits": plan.fits,
             "fits_expected_usd": exact(decimal_usd(plan.fits_nano_usd)),
+            "prices_read": {s.model.name: s.model.prices_read.isoformat() for s in plan.shapes},
             "minutes_at_rate": round(plan.due / rate_per_minute, 3) if rate_per_minute else None,
         }
     )
@@ -113,8 +114,7 @@ def _plan_lines(
         lines.append(
             ("ended", f"{ended}: not sent again unless asked (--resend-refused, --resend-failed, --resend-lost)")
         )
-    if plan.fitted_references:
-        lines.append(("references", f"{plan.fitted_references:,} fitted under 512x512; the originals stay as they are"))
+    lines += _reference_lines(plan)
     lines += [
         ("expected", f"{usd(plan.expected)}  ({neurons(plan.expected)})"),
         ("bound", f"{usd(plan.bound)}  ({neurons(plan.bound)}): what is reserved, each picture bought once"),
@@ -132,6 +132,26 @@ def _plan_lines(
     bound_s = plan.due * latency_s / in_flight
     lines.append(("at the latency", f"{minutes(bound_s)} at {latency_s:g} s a picture and {in_flight} in flight"))
     lines.append(("dataset", shown(out)))
+    return lines
+
+
+def show_notes(console: Console, notes: Sequence[tuple[str, str]]) -> None:
+    """More lines of a plan."""
+    for name, value in notes:
+        console.print(f"{name:>14}  {value}", highlight=False)
+
+
+def _reference_lines(plan: Plan) -> list[tuple[str, str]]:
+    lines = []
+    changes = [("fitted under 512x512", plan.fitted_references), *plan.changes.items()]
+    done = [f"{count:,} {change}" for change, count in changes if count]
+    if done:
+        lines.append(("references", f"{', '.join(done)}; the originals stay as they are"))
+    if plan.first_doubtful is not None:
+        row, number = plan.first_doubtful
+        where = f'"image {number}" in row {row}'
+        said = f"{plan.doubtful_prompts:,} speak of an image that is not among their references ({where})"
+        lines.append(("prompts", f"{said}: sent as they are"))
     return lines
 
 

@@ -18,6 +18,7 @@ from PIL import Image  # noqa: TID251 - the tests make the pictures they read
 
 from fluxbatch.errors import UsageError
 from fluxbatch.manifest import references
+from fluxbatch.manifest.recent import Recent
 from fluxbatch.manifest.references import fitted_bytes, read_reference, was_fitted
 from fluxbatch.manifest.values import Unusable
 from fluxbatch.models.catalogue import FLUX_2_DEV
@@ -87,10 +88,12 @@ def test_every_kind_of_jpeg_can_be_fitted(mode: str) -> None:
     assert sent(picture(600, 300, "JPEG", mode)).size == (511, 256)
 
 
-def test_transparency_survives_the_fitting() -> None:
+@pytest.mark.parametrize("side", [300, 600])
+def test_what_is_transparent_is_sent_over_white(side: int) -> None:
     buffer = io.BytesIO()
-    Image.new("RGBA", (600, 600), (255, 0, 0, 0)).save(buffer, "PNG")
-    assert sent(buffer.getvalue()).getpixel((10, 10))[3] == 0
+    Image.new("RGBA", (side, side), (255, 0, 0, 0)).save(buffer, "PNG")
+    image = sent(buffer.getvalue())
+    assert (image.mode, image.getpixel((10, 10))) == ("RGB", (255, 255, 255))
 
 
 def test_a_picture_lying_on_its_side_is_measured_and_sent_upright() -> None:
@@ -206,7 +209,7 @@ def test_bytes_are_kept_and_sent_from_memory() -> None:
 
 
 def test_the_memory_of_pictures_is_bounded() -> None:
-    recent: references._Recent[int, int] = references._Recent(3)
+    recent: Recent[int, int] = Recent(3)
     made: list[int] = []
     for key in (1, 2, 3, 1, 4, 1, 2):
         recent.get(key, lambda key=key: made.append(key) or key)  # type: ignore[misc]

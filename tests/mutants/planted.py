@@ -33,6 +33,10 @@ def _bug(name: str, file: str, old: str, new: str, *tests: str) -> Bug:
 ENGINE = "dispatch/engine.py"
 LEDGER = "budget/ledger.py"
 FILES = "dataset/files.py"
+ADDRESS = "manifest/address.py"
+CONNECT = "manifest/connect.py"
+FETCH = "manifest/fetch.py"
+FETCHING = "manifest/fetching.py"
 
 BUGS: tuple[Bug, ...] = (
     Bug(
@@ -256,5 +260,109 @@ BUGS: tuple[Bug, ...] = (
         "        made=known.made or (row.state == State.POSTED and end == End.MADE),\n",
         "        made=known.made or row.state == State.POSTED,\n",
         "tests/budget/test_settle.py",
+    ),
+    _bug(
+        "an address: its name is looked up again when it is connected to",
+        CONNECT,
+        "        for address in judged(host, self._wire.resolve, port)[:TRIED_MAX]:\n",
+        "        judged(host, self._wire.resolve, port)\n"
+        "        for address in filter(None, map(read_ip, self._wire.resolve(host, port))):\n",
+        "tests/manifest/test_fetch_connect.py",
+    ),
+    _bug(
+        "an address: only the first that its name leads to is judged",
+        CONNECT,
+        "        if why is not None:\n",
+        "        if why is not None and not found:\n",
+        "tests/manifest/test_fetch_connect.py",
+    ),
+    _bug(
+        "an address: whoever answers is taken for the one that was judged",
+        CONNECT,
+        "                check_peer(opened, address, host)\n",
+        "                pass\n",
+        "tests/manifest/test_fetch_connect.py",
+    ),
+    _bug(
+        "an address: Python's table of global addresses is trusted alone",
+        "manifest/netblocks.py",
+        "    found = next((what for block, what in blocks if address in block), None)\n",
+        "    found = next((what for block, what in blocks if address in block and not address.is_global), None)\n",
+        "tests/manifest/test_fetch_connect.py",
+    ),
+    _bug(
+        "an address: a certificate for any name will do",
+        CONNECT,
+        "            # A body without a length ends",
+        "            ssl_context.check_hostname = False\n            # A body without a length ends",
+        "tests/manifest/test_fetch_one.py",
+    ),
+    _bug(
+        "an address: the deadline is of each read",
+        CONNECT,
+        "    left = limits.deadline - wire.now()\n",
+        "    left = 3.0\n",
+        "tests/manifest/test_fetch_one.py",
+    ),
+    _bug(
+        "an address: a redirect that brings a body is taken for the picture",
+        FETCH,
+        "    if status == 200:\n",
+        "    if status < 400:\n",
+        "tests/manifest/test_fetch_one.py",
+    ),
+    _bug(
+        "an address: the header says what is a picture",
+        FETCH,
+        "    _check_type(content)\n    return bytes(content)\n",
+        "    return bytes(content)\n",
+        "tests/manifest/test_fetch_one.py",
+    ),
+    _bug(
+        "an address: a host that ends like an allowed one is allowed",
+        ADDRESS,
+        '        above = (".".join(labels[index:]) for index in range(1, len(labels)))\n',
+        "        above = (host[index:] for index in range(1, len(host)))\n",
+        "tests/hostile/test_hostile_addresses.py",
+    ),
+    _bug(
+        "an address: the allowed port is every port",
+        ADDRESS,
+        "        return place in self.exact or any(",
+        "        return host in {name for name, _ in self.exact} or any(",
+        "tests/hostile/test_hostile_addresses.py",
+    ),
+    _bug(
+        "an address: other dots are read as dots",
+        ADDRESS,
+        "    if any(dot in name for dot in _OTHER_DOTS):\n        return None\n",
+        "",
+        "tests/hostile/test_hostile_addresses.py",
+    ),
+    _bug(
+        "an address: its signature stands in the name that its picture is kept under",
+        ADDRESS,
+        'return f"{self} {hashlib.sha256(self.whole.encode()).hexdigest()}"',
+        "return self.whole",
+        "tests/e2e/test_e2e_addresses.py",
+    ),
+    Bug(
+        "an address: what was asked for is asked for again by the next row",
+        (
+            Change(
+                FETCHING,
+                "            if (known := self._asked.get(name)) is not None:\n                return known\n",
+                "            pass\n",
+            ),
+            Change(FETCHING, "            if (known := self._asked.get(name)) is None:\n", "            if True:\n"),
+        ),
+        ("tests/manifest/test_fetch_many.py",),
+    ),
+    _bug(
+        "an address: a broken picture is kept for good",
+        FETCHING,
+        "            sha256 = checked(content)\n",
+        "            import hashlib\n\n            sha256 = hashlib.sha256(content).hexdigest()\n",
+        "tests/manifest/test_fetch_many.py",
     ),
 )

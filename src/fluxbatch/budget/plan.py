@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from fluxbatch.budget.entries import NEVER_SENT, Balance, End, History
+from fluxbatch.manifest.mentions import absent
 from fluxbatch.manifest.reader import Rejected
 from fluxbatch.manifest.references import was_fitted
-from fluxbatch.manifest.request import Complaint, ImageRequest
+from fluxbatch.manifest.request import Change, Cited, Complaint, ImageRequest
 from fluxbatch.models.catalogue import Model
 from fluxbatch.models.money import ZERO, Money
 from fluxbatch.models.price import Quote, quote
@@ -51,6 +52,13 @@ class Plan:
     shapes: Counter[Shape] = field(default_factory=Counter)
     """Due pictures by shape."""
     fitted_references: int = 0
+    changes: Counter[Change] = field(default_factory=Counter)
+    """What else is done to the references of due pictures before they are sent."""
+    cited: dict[Cited, None] = field(default_factory=dict)
+    """All references that are asked for, each once; some 500 bytes each."""
+    doubtful_prompts: int = 0
+    first_doubtful: tuple[int, int] | None = None
+    """Due pictures whose prompt may speak of a reference that is not there; the row and the number of the first."""
     _is_full: bool = False
 
     def complain(self, complaints: Iterable[Complaint]) -> None:
@@ -59,6 +67,11 @@ class Plan:
             if len(self.complaints) < COMPLAINTS_KEPT:
                 self.complaints.append(complaint)
 
+    def complain_first(self, complaint: Complaint) -> None:
+        """What is said once for many rows, above what is said of each."""
+        self.complaint_count += 1
+        self.complaints[:] = [complaint, *self.complaints[: COMPLAINTS_KEPT - 1]]
+
     def reject(self, rejected: Rejected) -> None:
         self.rejected_rows += 1
         self.complain(rejected.complaints)
@@ -66,6 +79,7 @@ class Plan:
     def add(self, request: ImageRequest, history: History, is_due: bool) -> None:
         """Count one picture. What fits is counted as the guard will: bound before, expected price after, in order."""
         self.asked += 1
+        self.cited.update((reference.cited, None) for reference in request.references)
         if history.made:
             self.already += 1
             return
@@ -75,14 +89,22 @@ class Plan:
             return
         price = request.quote
         self.due += 1
-        if request.references:
-            self.fitted_references += sum(map(was_fitted, request.references))
+        self._add_references(request)
         self.shapes[Shape(request.model, request.width, request.height, request.steps, len(request.references))] += 1
         if not self._is_full and self.fits_nano_usd + price.bound.nano_usd <= self.balance.free_nano_usd:
             self.fits += 1
             self.fits_nano_usd += price.expected.nano_usd
         else:
             self._is_full = True
+
+    def _add_references(self, request: ImageRequest) -> None:
+        self.fitted_references += sum(map(was_fitted, request.references))
+        for reference in request.references:
+            self.changes.update(reference.changes)
+        surely, perhaps = absent(request.prompt, len(request.references))
+        if surely or (perhaps and request.references):
+            self.doubtful_prompts += 1
+            self.first_doubtful = self.first_doubtful or (request.row, (*surely, *perhaps)[0])
 
     @staticmethod
     def price(shape: Shape) -> Quote:

@@ -16,7 +16,7 @@ from fluxbatch.models.catalogue import DEFAULT_MODEL
 from fluxbatch.models.money import Money
 
 _MODEL = sa.case((attempts.c.model == "adopted", DEFAULT_MODEL.id), else_=attempts.c.model)
-"""An entry that was made from a part does not say its model; the parts of today know one."""
+"""An entry that was made from a spool file alone, the ledger being lost, does not say its model."""
 
 
 def account_of(tx: Connection, dataset: str) -> str | None:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from fluxbatch.dataset import files, lock
 from fluxbatch.dataset.card import card
-from fluxbatch.dataset.header import Header, Part, catalogue_text, parse_header, parse_part
+from fluxbatch.dataset.header import Header, Part, PriceList, catalogue_text, parse_header, parse_part
 from fluxbatch.dataset.own import kept_schema
 from fluxbatch.dataset.parts import key_rows, sent_rows
 from fluxbatch.dataset.record import RESERVED, part_schema
@@ -46,7 +46,7 @@ class Dataset:
         self.folder = folder
         self.header = header
         self.parts: tuple[Part, ...] = tuple(parts)
-        self.schema: pa.Schema = part_schema(header.own_schema)
+        self.schema: pa.Schema = part_schema(header.own_schema, header.version)
         self._changes = threading.Lock()
         self._next_number = 0
 
@@ -59,6 +59,7 @@ class Dataset:
         *,
         created_at: datetime | None = None,
         dataset_id: str | None = None,
+        prices: PriceList | None = None,
     ) -> Dataset:
         """Make a new dataset in `folder`, for the user's own columns of a manifest (see `own.kept_schema`).
 
@@ -68,6 +69,7 @@ class Dataset:
         header = Header(
             dataset_id or uuid.uuid4().hex, created_at or datetime.now(UTC), simulated, kept_schema(own_schema)
         )
+        header = header if prices is None else header.with_prices(prices)
         _refuse_reserved(header.own_schema)
         _refuse_occupied(folder)
         _make_folders(folder)
@@ -130,8 +132,16 @@ class Dataset:
         _make_folders(self.folder)  # a copied dataset may have lost its empty and hidden folders
         with lock.hold(lock_file(self.folder)):
             self.header, self.parts = _read(self.folder / CATALOGUE)
-            self.schema = part_schema(self.own_schema)
+            self.schema = part_schema(self.own_schema, self.header.version)
             yield
+
+    def use_prices(self, prices: PriceList) -> None:
+        """Note the price list of a run, durably, when it is another than the last run's. Only while it is held."""
+        with self._changes:
+            header = self.header.with_prices(prices)
+            if header is not self.header:
+                self.header = header
+                self._write(self.parts)
 
     @property
     def is_held(self) -> bool:
@@ -171,8 +181,9 @@ class Dataset:
         """Key, attempt and actual charge of each row: what the ledger has to know of a part."""
         return key_rows(self.path(part))
 
-    def sent(self, part: Part) -> Iterator[tuple[str, int, Money, int]]:
-        """As `keys`, and when each request was sent, in microseconds since 1970: a charge belongs to that day."""
+    def sent(self, part: Part) -> Iterator[tuple[str, int, Money, int, str]]:
+        """As `keys`, and when each request was sent, in microseconds since 1970 (a charge belongs to that day), and to
+        which model (its id)."""
         return sent_rows(self.path(part))
 
     @property

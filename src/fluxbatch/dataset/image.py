@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from PIL import Image  # noqa: TID251 - one of the three places where images are opened
 
-from fluxbatch.dataset.bare import bare
+from fluxbatch.bare import bare
 
 PIXELS_MAX = 4 * 1024 * 1024
 """No model can be asked for more (a test compares); a header that says more is a bomb and is not decoded: 8192x8192 in

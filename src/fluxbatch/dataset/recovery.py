@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from fluxbatch.dataset import files
+from fluxbatch.dataset import files, kept
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.parts import check_belongs, file_sha256, picture_rows
@@ -38,7 +38,13 @@ class Recovered:
 
 def recover(dataset: Dataset, spool: Spool) -> Recovered:
     """Put the dataset in order. Only while `dataset.hold()` is held."""
-    for folder in (dataset.folder, dataset.data_folder, dataset.quarantine, spool.folder):
+    for folder in (
+        dataset.folder,
+        dataset.data_folder,
+        dataset.quarantine,
+        spool.folder,
+        *kept.folders(dataset.folder),
+    ):
         for leftover in files.leftovers(folder):
             files.remove(leftover)
     for folder in (dataset.folder, dataset.data_folder, spool.folder):

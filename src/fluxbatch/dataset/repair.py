@@ -17,7 +17,7 @@ from fluxbatch.dataset.catalogue import CATALOGUE, INNER, Dataset, quarantine_of
 from fluxbatch.dataset.header import Header, Part
 from fluxbatch.dataset.parts import METADATA_KEY, check_belongs, file_sha256, key_rows, opened
 from fluxbatch.dataset.quarantine import set_aside
-from fluxbatch.dataset.record import own_columns
+from fluxbatch.dataset.record import columns_of
 from fluxbatch.dataset.salvage import Saved, salvage
 from fluxbatch.dataset.shards import rewrite
 from fluxbatch.dataset.spool import Spool, Spooled
@@ -75,7 +75,7 @@ def _header_of(folder: Path, is_simulated: Callable[[str], bool | None]) -> Head
         simulated = is_simulated(dataset_id)
         if simulated is not None:
             created_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-            return Header(dataset_id, created_at, simulated, own_columns(schema))
+            return Header(dataset_id, created_at, simulated, *columns_of(schema))
     raise DatasetError(
         f"{folder / CATALOGUE} has no readable header, and no part and no ledger that knows it say what it was: "
         "bring the catalogue back from a copy, or give the ledger that the dataset was made with (--ledger)"

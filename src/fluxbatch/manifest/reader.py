@@ -11,11 +11,12 @@ from types import MappingProxyType
 import pyarrow as pa
 
 from fluxbatch.errors import ManifestError, UsageError
-from fluxbatch.manifest.columns import Layout, lay_out
+from fluxbatch.manifest.columns import ALL_REFERENCE_COLUMNS, Layout, lay_out
 from fluxbatch.manifest.jsonl import JsonLines
 from fluxbatch.manifest.parquet import Parquet
+from fluxbatch.manifest.places import Places, public_cell
 from fluxbatch.manifest.request import Complaint, ImageRequest, OwnColumns, content_digest, request_key
-from fluxbatch.manifest.rows import Asked, Defaults, RowReader, unfit
+from fluxbatch.manifest.rows import Asked, Defaults, RowReader
 from fluxbatch.manifest.samples import SampleNumbers
 from fluxbatch.manifest.separated import Separated, csv_rows, tsv_rows
 from fluxbatch.manifest.source import Chunk, Source
@@ -45,7 +46,7 @@ class Manifest:
     file (a run should not start while there are any), `headers` the names of all columns. All in the file's order.
     """
 
-    def __init__(self, path: Path, source: Source, layout: Layout, defaults: Defaults) -> None:
+    def __init__(self, path: Path, source: Source, layout: Layout, defaults: Defaults, places: Places) -> None:
         self.path = path
         fields, troubles = source.own_fields(layout)
         self.own_schema = pa.schema(fields)
@@ -55,7 +56,13 @@ class Manifest:
         )
         self._source = source
         self._layout = layout
-        self._reader = RowReader(tuple(layout.parameters), defaults, path.parent.absolute())
+        self._places = places
+        self._reader = RowReader(tuple(layout.parameters), defaults, path.parent.absolute(), places)
+
+    @property
+    def hosts_refused(self) -> tuple[str, ...]:
+        """The hosts of addresses that were read and are not allowed: known when the rows have been read."""
+        return self._places.addresses.hosts_refused
 
     def rows(self) -> Iterator[ImageRequest | Rejected]:
         """Every picture asked for, and every row that cannot be sent, in the order of the file: one streaming pass.
@@ -89,9 +96,10 @@ class Manifest:
                 continue
             own = None if chunk.own is None else OwnColumns(chunk.own, index)
             for sample in range(first, first + entry.samples):
-                yield ImageRequest(row, entry.id, *entry.content, sample, request_key(digest, sample), own)
+                yield _request(row, entry, sample, request_key(digest, sample), own)
 
     def _read(self, chunk: Chunk) -> list[Asked | tuple[Trouble, ...]]:
+        self._reader.look_ahead(chunk.cells)
         read = self._reader.read
         if not chunk.broken:
             return [read(cells) for cells in zip(*chunk.cells, strict=True)]
@@ -104,7 +112,13 @@ class Manifest:
         line = None if chunk.lines is None else chunk.lines[index]
         complaints = tuple(self._complaint(trouble, row, line) for trouble in troubles)
         broken = chunk.broken.get(index)
-        return Rejected(row, complaints, self._values(chunk, index) if broken is None else broken.values)
+        values = self._values(chunk, index) if broken is None else broken.values
+        return Rejected(row, complaints, self._without_secrets(values))
+
+    def _without_secrets(self, values: Mapping[str, object]) -> Mapping[str, object]:
+        """The same, addresses without their queries: what was signed for one reader shall not lie in a file."""
+        headers = {self._layout.header(name) for name in self._layout.parameters if name in ALL_REFERENCE_COLUMNS}
+        return {name: public_cell(value) if name in headers else value for name, value in values.items()}
 
     def _complaint(self, trouble: Trouble, row: int | None, line: int | None) -> Complaint:
         column = trouble.column
@@ -124,23 +138,38 @@ class Manifest:
         return {header: found[header] for header in self.headers}
 
 
+def _request(row: int, entry: Asked, sample: int, key: str, own: OwnColumns | None) -> ImageRequest:
+    content = entry.content
+    return ImageRequest(row, entry.id, *content[:8], sample, key, own, *content[8:])
+
+
 def open_manifest(
     path: Path,
     defaults: Defaults,
     columns: Mapping[str, str] = _NO_COLUMNS,
     own: Collection[str] = (),
     reserved: Collection[str] = (),
+    places: Places | None = None,
 ) -> Manifest:
     """Open a manifest: CSV, TSV, JSONL (each also gzipped) or Parquet, told apart by the name's ending.
 
     `columns` says which header of the file a parameter is read from ({"prompt": "Prompt"}); `own` names headers that
     are the user's even though they look like a parameter; `reserved` are names that the dataset writes itself, which
-    a user's column may not have. UsageError if the file cannot be read, or an option is wrong in itself.
+    a user's column may not have; `places` is what references may come from, beside files. UsageError if the file
+    cannot be read, or an option is wrong in itself.
     """
-    for trouble in unfit(defaults.model, defaults.width, defaults.height, defaults.steps):
-        raise UsageError(f"--{trouble.column}: {trouble.problem}; {trouble.remedy}")
     source = _open_source(path)
-    return Manifest(path, source, lay_out(source.headers, columns, own, reserved), defaults)
+    layout = lay_out(source.headers, columns, own, reserved)
+    if "model" not in layout.parameters:  # else an option may be meant for other rows than this model's
+        _check_options(defaults)
+    return Manifest(path, source, layout, defaults, places or Places())
+
+
+def _check_options(defaults: Defaults) -> None:
+    """An option that no row can take is an error, not a complaint about each row."""
+    troubles = [f"--{trouble.column}: {trouble.problem}; {trouble.remedy}" for trouble in defaults.troubles()]
+    if troubles:
+        raise UsageError("; ".join(troubles).replace("leave it empty", "leave the option out"))
 
 
 def _check_is_file(path: Path) -> None:

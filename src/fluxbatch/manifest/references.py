@@ -1,96 +1,86 @@
-"""Reference images: opened, checked, and fitted under the side that the model takes.
+"""Reference images: found, looked at, and fitted under the side that the model takes.
 
 The original is never changed. What is sent in its place is made when it is sent, from the same bytes: the key of a
-request is over the original's hash, so a new Pillow never makes a new picture.
+request is over the original's hash (and over how it is cut or stretched), so a new Pillow never makes a new picture.
 """
 
 from __future__ import annotations
 
 import hashlib
-import io
-import struct
-import threading
-import warnings
-import zlib
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Generic, TypeVar
 
-from PIL import Image, ImageOps, UnidentifiedImageError  # noqa: TID251 - one of the three places where images are opened
-
+from fluxbatch.bare import bare
 from fluxbatch.errors import UsageError
-from fluxbatch.manifest.request import Reference
+from fluxbatch.manifest.frame import Fit, Frame, Size, fitted
+from fluxbatch.manifest.pixels import Seen, look, render
+from fluxbatch.manifest.places import BYTES_MAX, Places, find_original
+from fluxbatch.manifest.recent import Recent
+from fluxbatch.manifest.request import Change, Reference
 from fluxbatch.manifest.values import Unusable
 from fluxbatch.models.catalogue import Model
 
-# Pillow's warnings are errors, set once for its own modules: `catch_warnings` swaps a global and is not for threads.
-warnings.filterwarnings("error", module=r"PIL\.")
-
-FORMATS = ("PNG", "JPEG", "WEBP")
-PIXELS_MAX = 50_000_000
-BYTES_MAX = 50_000_000
-JPEG_QUALITY = 95
 PATH_SHOWN_MAX = 200
-KEPT_REFERENCES = 10_000
+KEPT_LOOKS = 50_000
 KEPT_FITTED = 64
 
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, OverflowError, MemoryError)
-"""What Pillow raises for a damaged file."""
+_AS_IT_LIES = Frame()
 
-K = TypeVar("K")
-V = TypeVar("V")
-
-
-class _Recent(Generic[K, V]):
-    """The last few values by key, for any thread."""
-
-    def __init__(self, entries_max: int) -> None:
-        self._entries_max = entries_max
-        self._entries: OrderedDict[K, V] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def get(self, key: K, make: Callable[[], V]) -> V:
-        with self._lock:
-            if key in self._entries:
-                self._entries.move_to_end(key)
-                return self._entries[key]
-        value = make()
-        with self._lock:
-            self._entries[key] = value
-            if len(self._entries) > self._entries_max:
-                self._entries.popitem(last=False)
-        return value
+_read: Recent[tuple[str, int, int, int, Frame], Reference] = Recent(KEPT_LOOKS)
+_looks: Recent[str, Seen] = Recent(KEPT_LOOKS)
+_rendered: Recent[tuple[str, Size, Size], bytes] = Recent(KEPT_FITTED)
 
 
-_read: _Recent[tuple[str, int, int, int], Reference] = _Recent(KEPT_REFERENCES)
-_fitted: _Recent[tuple[str, int, int], bytes] = _Recent(KEPT_FITTED)
+def open_reference(source: str | bytes, folder: Path, places: Places, model: Model, frame: Frame) -> Reference:
+    """The reference that a cell of the manifest in `folder` names, looked at; what was fetched for it is kept.
+    Unusable says what is wrong."""
+    found = find_original(source, folder, places)
+    reference = replace(read_reference(found.place, model, frame), source=found.source)
+    if found.keep_as is None or reference.content is None:
+        return reference
+    kept = places.kept.keep(found.keep_as, reference.content, reference.sha256)
+    return reference if kept is None else replace(reference, path=str(kept), content=None)
 
 
-def read_reference(source: Path | bytes, model: Model) -> Reference:
+def read_reference(source: Path | bytes, model: Model, frame: Frame = _AS_IT_LIES) -> Reference:
     """Open and check one reference image, by path or by its bytes; decoded once in full. Unusable says what is wrong.
 
     Sizes are upright, as the camera's orientation mark says. A file is looked at once as long as its time and size
     stay the same.
     """
     if isinstance(source, bytes):
-        return replace(_look(source, model), content=source)
+        return replace(_reference(source, model, frame), content=source)
     try:
         stat = source.stat()
         if not source.is_file():
             raise Unusable(f"{_named(source)} is no file", "give the path of a PNG, JPEG or WebP file")
         if stat.st_size > BYTES_MAX:
             raise _too_heavy(stat.st_size)
-        key = (str(source), stat.st_mtime_ns, stat.st_size, model.reference_side_max)
-        return _read.get(key, lambda: replace(_look(_content(source), model), path=str(source)))
+        frame = _AS_IT_LIES if frame.fit is Fit.CONTAIN else frame
+        key = (str(source), stat.st_mtime_ns, stat.st_size, model.reference_side_max, frame)
+        return _read.get(key, lambda: replace(_reference(_content(source), model, frame), path=str(source)))
     except FileNotFoundError:
         raise Unusable(
             f"{_named(source)} does not exist", "correct the path (it is relative to the manifest)"
         ) from None
     except OSError as error:
         raise Unusable(f"{_named(source)} cannot be read ({error.strerror or error})", "check the file") from None
+
+
+def checked(content: bytes) -> str:
+    """The SHA-256 of a whole picture. Unusable when it is none; the look at it is remembered."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    _looks.get(sha256, lambda: look(content))
+    return sha256
+
+
+def _reference(content: bytes, model: Model, frame: Frame) -> Reference:
+    if len(content) > BYTES_MAX:
+        raise _too_heavy(len(content))
+    sha256 = hashlib.sha256(content).hexdigest()
+    seen = _looks.get(sha256, lambda: look(content))
+    sent = fitted(seen.size, frame, model.reference_side_max)
+    return Reference(sha256, *seen.size, *sent.size, fit=sent.fit, crop=sent.crop, changes=seen.changes)
 
 
 def _named(source: Path) -> str:
@@ -100,23 +90,29 @@ def _named(source: Path) -> str:
 
 
 def was_fitted(reference: Reference) -> bool:
-    """Whether a smaller picture is sent in place of the original."""
-    return (reference.width, reference.height) != (reference.fitted_width, reference.fitted_height)
+    """Whether a picture of another size, or a part of it, is sent in place of the original."""
+    size = (reference.width, reference.height)
+    return size != (reference.fitted_width, reference.fitted_height) or reference.crop not in (None, size)
 
 
 def fitted_bytes(reference: Reference, model: Model) -> bytes:
-    """What is sent: the original bytes if they fit, else a PNG (a JPEG of a JPEG) of the fitted size.
+    """What is sent: the original bytes if nothing has to be changed, else a PNG (a JPEG of a JPEG).
 
     Reads the file again; UsageError if it has gone or changed since the manifest was read. `model` must be the one
     that the reference was read for. Safe in any thread; decoding takes milliseconds, so keep it off the event loop.
     """
     content = _original(reference)
     if not was_fitted(reference):
-        return content
+        if not reference.changes:
+            return content
+        pixels_only = bare(content)
+        if reference.changes == (Change.PROFILE_DROPPED,) and pixels_only not in (None, content):
+            return pixels_only
     size = (reference.fitted_width, reference.fitted_height)
     if max(size) > model.reference_side_max:
         raise UsageError(f"a reference was fitted to {size[0]}x{size[1]}, too large for {model.name}; read it again")
-    return _fitted.get((reference.sha256, *size), lambda: _resized(content, size))
+    crop = reference.crop or (reference.width, reference.height)
+    return _rendered.get((reference.sha256, size, crop), lambda: render(content, size, crop))
 
 
 def _original(reference: Reference) -> bytes:
@@ -138,64 +134,6 @@ def _content(path: Path) -> bytes:
     if len(content) > BYTES_MAX:
         raise _too_heavy(len(content))
     return content
-
-
-def _look(content: bytes, model: Model) -> Reference:
-    if len(content) > BYTES_MAX:
-        raise _too_heavy(len(content))
-    with _opened(content) as image:
-        width, height = _upright_size(image)
-        image.load()
-    longest, side_max = max(width, height), model.reference_side_max
-    fitted = (width, height)
-    if longest > side_max:
-        fitted = (max(1, round(width * side_max / longest)), max(1, round(height * side_max / longest)))
-    return Reference(hashlib.sha256(content).hexdigest(), width, height, *fitted)
-
-
-@contextmanager
-def _opened(content: bytes) -> Iterator[Image.Image]:
-    """The picture, header read and within the limits, not yet decoded. Whatever Pillow minds becomes Unusable."""
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            if image.width * image.height > PIXELS_MAX:
-                size = f"{image.width}x{image.height}"
-                raise Unusable(f"the picture is {size}, over {PIXELS_MAX // 10**6} megapixels", "make it smaller")
-            if image.format in ("PNG", "WEBP") and getattr(image, "n_frames", 1) > 1:
-                raise Unusable("the picture is an animation", "give a single picture")
-            yield image
-    except UnidentifiedImageError:
-        raise Unusable("this is no PNG, JPEG or WebP picture", "convert it to one of these") from None
-    except (Image.DecompressionBombError, Warning, *_UNREADABLE) as error:
-        raise Unusable(f"the picture is damaged ({error})", "save it again from its source") from None
-
-
-def _upright_size(image: Image.Image) -> tuple[int, int]:
-    turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # the orientation mark: a quarter turn
-    return (image.height, image.width) if turned else (image.width, image.height)
-
-
-def _resized(content: bytes, size: tuple[int, int]) -> bytes:
-    buffer = io.BytesIO()
-    with _opened(content) as image:
-        is_jpeg = image.format in ("JPEG", "MPO")
-        profile = image.info.get("icc_profile")
-        upright = _plain(ImageOps.exif_transpose(image), is_jpeg)
-        smaller = upright.resize(size, Image.Resampling.LANCZOS)
-        if is_jpeg:
-            smaller.save(buffer, "JPEG", quality=JPEG_QUALITY, icc_profile=profile if image.mode == "RGB" else None)
-        else:
-            smaller.save(buffer, "PNG", icc_profile=profile if image.mode in ("RGB", "RGBA") else None)
-    return buffer.getvalue()
-
-
-def _plain(image: Image.Image, is_jpeg: bool) -> Image.Image:
-    """The picture in a mode that resizes smoothly and saves as its format: palettes and rare modes made plain."""
-    if image.mode in ("RGB", "L") or (image.mode in ("RGBA", "LA") and not is_jpeg):
-        return image
-    if image.mode.startswith("I"):  # 16 bits of grey: a plain conversion would cut off all above 255
-        return image.convert("I").point(lambda value: value / 257).convert("L")
-    return image.convert("RGBA" if image.has_transparency_data and not is_jpeg else "RGB")
 
 
 def _too_heavy(size_bytes: int) -> Unusable:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import NamedTuple
 
 import pyarrow as pa
 
+from fluxbatch.manifest.frame import Fit, Size
 from fluxbatch.models.catalogue import Model
 from fluxbatch.models.price import Quote, quote
 from fluxbatch.plain import plain
@@ -17,11 +20,37 @@ KEY_VERSION = "fluxbatch-1"
 _canonical = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
 
+class Change(StrEnum):
+    """What is done to an original before it is sent, besides fitting."""
+
+    TURNED = "turned upright"
+    DEEP = "brought to 8 bits"
+    FLATTENED = "flattened over white"
+    RECOLOURED = "converted to sRGB"
+    PROFILE_DROPPED = "sent without a colour profile that cannot be used"
+
+
+class Cited(NamedTuple):
+    """A reference as the dataset remembers it: by content, where it came from, and what is sent of it, in pixels."""
+
+    sha256: str
+    source: str | None
+    width: int
+    height: int
+    fit: str
+    crop_width: int
+    crop_height: int
+    sent_width: int
+    sent_height: int
+    changes: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """A reference image, by content: `sha256` is of the original bytes, so a new Pillow never changes a key.
 
-    Sizes are in pixels; `fitted_*` is what is sent. `path` is where the bytes lie, or None when `content` holds them.
+    Sizes are in pixels and upright; `fitted_*` is what is sent, of the middle part of the size `crop` (None: of all).
+    `path` is where the bytes lie, or None when `content` holds them. `source` is what the manifest calls it.
     """
 
     sha256: str
@@ -31,6 +60,22 @@ class Reference:
     fitted_height: int
     path: str | None = None
     content: bytes | None = field(default=None, repr=False)
+    fit: Fit = Fit.CONTAIN
+    crop: Size | None = None
+    changes: tuple[Change, ...] = ()
+    source: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What stands for it in a key. Contained, it is the hash alone: what is cut or stretched is something else."""
+        return self.sha256 if self.fit is Fit.CONTAIN else f"{self.fit}:{self.sha256}"
+
+    @property
+    def cited(self) -> Cited:
+        whole = (self.width, self.height)
+        sent = (self.fitted_width, self.fitted_height)
+        changes = tuple(str(change) for change in self.changes)
+        return Cited(self.sha256, self.source, *whole, str(self.fit), *(self.crop or whole), *sent, changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +107,9 @@ class ImageRequest:
     sample: int
     key: str
     own: OwnColumns | None = field(default=None, repr=False, compare=False)
+    negative_prompt: str | None = None
+    strength: float | None = None
+    """How far a picture may leave its reference, 0 to 1."""
 
     @property
     def quote(self) -> Quote:
@@ -98,9 +146,18 @@ def content_digest(
     guidance: float | None,
     seed: int | None,
     references: tuple[Reference, ...],
+    negative_prompt: str | None = None,
+    strength: float | None = None,
 ) -> bytes:
-    """SHA-256 of what is sent, references by their content: equal for two rows that ask for the same thing."""
-    sent = [KEY_VERSION, model.id, prompt, width, height, steps, guidance, seed, [r.sha256 for r in references]]
+    """SHA-256 of what is sent, references by their content: equal for two rows that ask for the same thing.
+
+    What came later (negative_prompt, strength) counts only where it is given, so that older keys stay as they are.
+    """
+    pictures = [reference.name for reference in references]
+    sent = [KEY_VERSION, model.id, prompt, width, height, steps, guidance, seed, pictures]
+    later = {"negative_prompt": negative_prompt, "strength": strength}
+    if any(value is not None for value in later.values()):
+        sent.append({name: value for name, value in later.items() if value is not None})
     return hashlib.sha256(_canonical(sent).encode()).digest()
 
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from fluxbatch.manifest.columns import REFERENCE_COLUMNS, Layout
+from fluxbatch.manifest.columns import IMAGES_COLUMN, REFERENCE_COLUMNS, Layout
 from fluxbatch.manifest.values import Trouble
 
 CHUNK_ROWS = 4096
@@ -63,7 +63,7 @@ class Source(Protocol):
 
 def chunk_rows(layout: Layout) -> int:
     """How many rows a chunk has at most."""
-    with_references = any(name in layout.parameters for name in REFERENCE_COLUMNS)
+    with_references = any(name in layout.parameters for name in (*REFERENCE_COLUMNS, IMAGES_COLUMN))
     return CHUNK_ROWS_WITH_REFERENCES if with_references else CHUNK_ROWS
 
 

@@ -1,0 +1,216 @@
+"""One picture of a dataset by its key or its row's id, without reading the part that it stands in.
+
+The keys of all parts are read once. A row group is read once, a few rows at a time, when its first picture is asked
+for: where each picture's bytes lie in the file is kept (they lie there plain and whole), so that every later one is a
+seek and a read. What is handed out has the hash that stands beside it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+import pyarrow.parquet as pq
+
+from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dataset.parts import UNREADABLE, opened
+from fluxbatch.dataset.quarantine import Damaged
+from fluxbatch.dataset.shards import PICTURES
+from fluxbatch.errors import DatasetError, StorageError
+from fluxbatch.manifest.values import Unusable, shown
+
+DIGITS_MIN = 8
+KEYS_SHOWN = 4
+ID = "id="
+
+_ROWS_PICTURES = 32
+_GAP_BYTES = 64 * 1024
+"""Between two pictures stand a length and, at times, the head of a page: far less than this."""
+
+
+class _Group(NamedTuple):
+    """A row group: its part's file, its number in that, and the number of its first row over the whole dataset."""
+
+    path: Path
+    number: int
+    first: int
+
+
+class _Spot(NamedTuple):
+    """Where a picture's bytes lie in its part, and their hash. `start` is None where they were not found there."""
+
+    start: int | None
+    size: int
+    sha256: str
+
+
+class Pictures:
+    """The sealed pictures of one dataset, opened for reading. For any thread.
+
+    Needs some 150 bytes of memory for each picture that the dataset has.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._dataset = Dataset.open(folder)
+        self._lock = threading.Lock()
+        self._groups: list[_Group] = []
+        self._spots: dict[int, Sequence[_Spot]] = {}
+        self._by_id: dict[str, list[int]] | None = None
+        keys: list[str] = []
+        for group, found in self._columns("key"):
+            self._groups.append(group)
+            keys.extend(found)
+        self._rows = sorted(range(len(keys)), key=keys.__getitem__)
+        self._keys = [keys[row] for row in self._rows]
+
+    def get(self, wanted: str) -> tuple[bytes, str]:
+        """The picture and its whole key. `wanted` is a key, at least 8 of its first digits, or `id=ID`. Unusable says
+        why there is no such picture; StorageError and Damaged are the disk's."""
+        place = self._place(wanted)
+        row = self._rows[place]
+        number = bisect_right(self._groups, row, key=lambda group: group.first) - 1
+        group = self._groups[number]
+        with self._lock:
+            if number not in self._spots:
+                self._spots[number] = _spots_of(group)
+            spot = self._spots[number][row - group.first]
+        content = _read(group.path, spot) if spot.start is not None else _read_row(group, row - group.first)
+        if hashlib.sha256(content).hexdigest() != spot.sha256:
+            raise Damaged(f"{group.path}: a picture is not what was written; `fluxbatch verify --repair` mends it")
+        return content, self._keys[place]
+
+    def _place(self, wanted: str) -> int:
+        """The one picture that is wanted, as its place among the sorted keys."""
+        found = self._named(wanted.removeprefix(ID)) if wanted.startswith(ID) else self._keyed(wanted.lower())
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            raise self._missing(wanted)
+        keys = ", ".join(self._keys[place][:16] for place in found[:KEYS_SHOWN])
+        more = ", …" if len(found) > KEYS_SHOWN else ""
+        problem = f"{self._dataset.folder} has {len(found)} pictures for {shown(wanted)}"
+        raise Unusable(problem, f"name one by its key: {keys}{more}")
+
+    def _keyed(self, start: str) -> Sequence[int]:
+        if not DIGITS_MIN <= len(start) <= 64 or set(start) - set("0123456789abcdef"):
+            remedy = f"give its 64 hex digits, or {DIGITS_MIN} or more of the first ones, or id=ID"
+            raise Unusable(f"{shown(start)} is no key", remedy)
+        return range(bisect_left(self._keys, start), bisect_right(self._keys, start, key=lambda key: key[: len(start)]))
+
+    def _named(self, name: str) -> Sequence[int]:
+        with self._lock:
+            if self._by_id is None:
+                self._by_id = {}
+                places = {row: place for place, row in enumerate(self._rows)}
+                for group, names in self._columns("id"):
+                    for row, one in enumerate(names, group.first):
+                        self._by_id.setdefault(one, []).append(places[row])
+            return self._by_id.get(name, ())
+
+    def _missing(self, wanted: str) -> Unusable:
+        folder = self._dataset.folder
+        status = f"see `fluxbatch status {folder}`"
+        if not wanted.startswith(ID) and any(self._dataset.spool_folder.glob(f"{wanted.lower()}*.row")):
+            return Unusable(
+                f"{shown(wanted)} of {folder} is in no part yet", f"let its run end, or run it again; {status}"
+            )
+        return Unusable(f"{folder} has no picture {shown(wanted)}", f"take a key from its parts; {status}")
+
+    def _columns(self, name: str) -> Iterator[tuple[_Group, list[str]]]:
+        """A column of texts, row group by row group."""
+        first = 0
+        for part in self._dataset.parts:
+            path = self._dataset.path(part)
+            with opened(path) as file:
+                for number in range(file.num_row_groups):
+                    values = _values(path, file, number, name)
+                    yield _Group(path, number, first), values
+                    first += len(values)
+
+
+class Earlier:
+    """Reads pictures out of earlier datasets; each is opened once. For any thread."""
+
+    def __init__(self) -> None:
+        self._opened: dict[Path, Pictures] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, folder: Path, wanted: str) -> tuple[bytes, str]:
+        """The picture's bytes and its whole key. Unusable says what is wrong, and what to do."""
+        try:
+            with self._lock:
+                if folder not in self._opened:
+                    self._opened[folder] = Pictures(folder)
+            return self._opened[folder].get(wanted)
+        except (DatasetError, StorageError) as error:
+            problem = f"the picture {shown(wanted)} cannot be read: {error}"
+            raise Unusable(problem, f"see `fluxbatch status {folder}`") from None
+
+
+def _spots_of(group: _Group) -> Sequence[_Spot]:
+    """Where the pictures of a row group lie: each is looked for behind the one before."""
+    spots = []
+    with opened(group.path) as file, group.path.open("rb") as raw:
+        hashes = _values(group.path, file, group.number, "sha256")
+        at, end = _chunk(file, group.number)
+        for content, sha256 in zip(_contents(group, file), hashes, strict=True):
+            start = _found(raw, content, at, end)
+            at = at if start is None else start + len(content)
+            spots.append(_Spot(start, len(content), sha256))
+    return spots
+
+
+def _contents(group: _Group, file: pq.ParquetFile) -> Iterator[bytes]:
+    try:
+        for batch in file.iter_batches(
+            _ROWS_PICTURES, row_groups=[group.number], columns=[PICTURES], use_threads=False
+        ):
+            for content in batch.column("image").field("bytes"):
+                yield content.as_py() or b""
+    except UNREADABLE as error:
+        raise Damaged(f"{group.path}: {error}") from error
+
+
+def _chunk(file: pq.ParquetFile, number: int) -> tuple[int, int]:
+    """Where the pages of a row group's pictures begin and end."""
+    group = file.metadata.row_group(number)
+    columns = (group.column(index) for index in range(group.num_columns))
+    chunk = next(column for column in columns if column.path_in_schema == PICTURES)
+    return chunk.data_page_offset, chunk.data_page_offset + chunk.total_compressed_size
+
+
+def _found(raw: BinaryIO, content: bytes, at: int, end: int) -> int | None:
+    raw.seek(at)
+    index = raw.read(min(end - at, len(content) + _GAP_BYTES)).find(content)
+    return None if index < 0 else at + index
+
+
+def _read(path: Path, spot: _Spot) -> bytes:
+    assert spot.start is not None
+    try:
+        with path.open("rb") as file:
+            file.seek(spot.start)
+            return file.read(spot.size)
+    except OSError as error:
+        raise Damaged(f"{path}: {error}") from error
+
+
+def _read_row(group: _Group, row: int) -> bytes:
+    """By reading its row group: for a part that was written again in another way."""
+    with opened(group.path) as file:
+        for number, content in enumerate(_contents(group, file)):
+            if number == row:
+                return content
+    raise Damaged(f"{group.path}: row {row} of row group {group.number} cannot be read")
+
+
+def _values(path: Path, file: pq.ParquetFile, number: int, name: str) -> list[str]:
+    try:
+        values: list[str] = file.read_row_group(number, columns=[name]).column(name).to_pylist()
+    except UNREADABLE as error:
+        raise Damaged(f"{path}: {error}") from error
+    return values
