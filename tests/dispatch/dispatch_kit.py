@@ -30,7 +30,7 @@ from fluxbatch.dispatch.retry import Quota, RetryPolicy
 from fluxbatch.dispatch.stop import Stop, StoppedBy
 from fluxbatch.dispatch.tally import Tally
 from fluxbatch.manifest.request import ImageRequest, content_digest, request_key
-from fluxbatch.models.catalogue import FLUX_2_DEV, Model
+from fluxbatch.models.catalogue import FLUX_2_DEV
 from fluxbatch.models.money import Money, exact
 from tests.dispatch.virtual import Clock, now
 
@@ -115,8 +115,8 @@ class ScriptedSender:
         self.peak = 0
         self._tries: dict[str, int] = {}
 
-    async def send(self, model: Model, fields: Mapping[str, str], images: Sequence[bytes]) -> Reply | Broken:
-        prompt = fields["prompt"]
+    async def send(self, asked: ImageRequest, images: Sequence[bytes]) -> Reply | Broken:
+        prompt = asked.prompt
         self._tries[prompt] = self._tries.get(prompt, 0) + 1
         sent = Sent(len(self.sent) + 1, prompt, self._tries[prompt], now(), self.in_flight)
         self.sent.append(sent)

@@ -31,7 +31,6 @@ from fluxbatch.cloudflare.outcome import (
     Reply,
     Throttled,
 )
-from fluxbatch.cloudflare.wire import fields_of
 from fluxbatch.dataset.spool import Spooled
 from fluxbatch.dispatch.keep import Answer, Keeper, look, resolution_of
 from fluxbatch.dispatch.lane import Flying, Lane
@@ -42,7 +41,6 @@ from fluxbatch.dispatch.tally import Tally
 from fluxbatch.errors import LedgerError, StorageError, UsageError
 from fluxbatch.manifest.references import fitted_bytes
 from fluxbatch.manifest.request import ImageRequest
-from fluxbatch.models.catalogue import Model
 from fluxbatch.models.money import ZERO, Money
 
 log = logging.getLogger(__name__)
@@ -54,7 +52,7 @@ LOOKS_MAX = 64
 class Sender(Protocol):
     """What sends one request, once."""
 
-    async def send(self, model: Model, fields: dict[str, str], images: Sequence[bytes]) -> Reply | Broken: ...
+    async def send(self, asked: ImageRequest, images: Sequence[bytes]) -> Reply | Broken: ...
 
 
 class Offload(Protocol):
@@ -259,7 +257,7 @@ class Engine:
         self.tally.requests += 1
         self.tally.in_flight = self.lane.in_flight
         self.tally.peak_in_flight = max(self.tally.peak_in_flight, self.lane.in_flight)
-        return flying, await self.sender.send(request.model, fields_of(request), images)
+        return flying, await self.sender.send(request, images)
 
     async def _settle(
         self, attempt: AttemptId, course: _Course, flying: Flying, reply: Reply | Broken, exposure: Exposure
