@@ -29,6 +29,7 @@ class Sketch:
     """What is to be painted, with sides in pixels as the picture gets them. `variant` changes the pixels."""
 
     request_id: str
+    model: str
     prompt: str
     width: int
     height: int
@@ -102,8 +103,11 @@ def _write(image: Image.Image, sketch: Sketch) -> None:
         (margin, margin), "\n".join(lines), font=_font(size, sketch.prompt.isascii()), fill=(255, 255, 255)
     )
     seed = "none" if sketch.seed is None else sketch.seed
-    facts = f"{sketch.width}x{sketch.height}  {sketch.steps} steps  seed {seed}  {sketch.references} references"
-    small = max(9, min(margin, image.width // 34))
+    facts = (
+        f"{sketch.model}  {sketch.width}x{sketch.height}  {sketch.steps} steps  seed {seed}  "
+        f"{sketch.references} references"
+    )
+    small = max(6, min(margin, image.width // 42))
     draw.text((margin, image.height - margin - small), facts, font=_font(small, True), fill=(235, 235, 200))
 
 
