@@ -12,7 +12,15 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
-from fluxbatch.models.tariff import FreePrice, MegapixelPrice, Price, TileAndStepPrice, TilePrice, TileStepPrice
+from fluxbatch.models.tariff import (
+    FreePrice,
+    MegapixelPrice,
+    Price,
+    TileAndStepPrice,
+    TilePrice,
+    TileStepPrice,
+    price_table,
+)
 
 PRICES_READ = date(2026, 11, 22)
 
@@ -271,10 +279,14 @@ class Catalogue:
         wanted = name.strip()
         return next((model for model in self.models if wanted in (model.name, model.id)), None)
 
+    def price_list(self) -> dict[str, dict[str, str]]:
+        """What each model costs, by its id, and the day its price was read: as a dataset keeps it."""
+        return {m.id: {**price_table(m.price), "read": m.prices_read.isoformat()} for m in self.models}
+
     @property
-    def names(self) -> str:
-        """The short names, for a message."""
-        return ", ".join(model.name for model in self.models)
+    def named(self) -> str:
+        """All short names and ids, for a message."""
+        return ", ".join(f"{model.name} ({model.id})" for model in self.models)
 
 
 CATALOGUE = Catalogue()

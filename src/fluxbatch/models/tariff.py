@@ -6,8 +6,12 @@ hundredths of a neuron and in nano-dollars.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
+
+from fluxbatch.models.money import decimal_neurons, decimal_usd, exact
 
 TILE_SIDE = 512
 TILE_PIXELS = TILE_SIDE * TILE_SIDE
@@ -141,6 +145,38 @@ class FreePrice:
 
 
 Price = TileStepPrice | TilePrice | TileAndStepPrice | MegapixelPrice | FreePrice
+
+KINDS: Mapping[str, type[Price]] = MappingProxyType(
+    {
+        "tile-step": TileStepPrice,
+        "tile": TilePrice,
+        "tile-and-step": TileAndStepPrice,
+        "megapixel": MegapixelPrice,
+        "free": FreePrice,
+    }
+)
+"""What each kind is called in `models.toml` and in a dataset's price list."""
+
+
+def kind_of(price: Price) -> str:
+    return next(name for name, kind in KINDS.items() if type(price) is kind)
+
+
+def price_table(price: Price) -> dict[str, str]:
+    """The price as it is written down: its kind, then neurons and dollars, exact decimals as text."""
+    table = {"kind": kind_of(price)}
+    for field in fields(price):
+        amount = getattr(price, field.name)
+        what, unit = split_unit(field.name)
+        table[f"{what}_{unit}"] = exact(decimal_neurons(amount) if unit == "neurons" else decimal_usd(amount))
+    return table
+
+
+def split_unit(field_name: str) -> tuple[str, str]:
+    """`tile_centineurons` is what people write as `tile_neurons`, `tile_nano_usd` as `tile_usd`."""
+    if field_name.endswith("_centineurons"):
+        return field_name.removesuffix("_centineurons"), "neurons"
+    return field_name.removesuffix("_nano_usd"), "usd"
 
 
 def _over_tile(amount: int) -> int:
