@@ -128,6 +128,8 @@ async def batch_in(world: World, ready: Prepared) -> AsyncIterator[Batch]:
         run, dataset, manifest = ready.run, ready.dataset.id, str(ready.job.manifest)
         await world.journal.do(lambda tx: side.open_run(tx, run, dataset, manifest, now_us()))
         batch = Batch(ready, world.journal, _engine(ready, world), failures, time.monotonic())
+        if ready.recovery.too_dear is not None:
+            batch.stop.request(StoppedBy.PLATFORM, ready.recovery.too_dear)
         yield batch
         await batch.close()
 

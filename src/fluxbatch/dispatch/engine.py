@@ -37,6 +37,7 @@ from fluxbatch.dispatch.ahead import Ahead, Line
 from fluxbatch.dispatch.course import Course, course_of
 from fluxbatch.dispatch.course import Due as Due
 from fluxbatch.dispatch.course import Ended as Ended
+from fluxbatch.dispatch.drift import beyond_bound
 from fluxbatch.dispatch.fair import Shares
 from fluxbatch.dispatch.keep import Answer, Keeper, look, resolution_of
 from fluxbatch.dispatch.lane import Flying, Lane
@@ -48,7 +49,7 @@ from fluxbatch.dispatch.tally import Tally
 from fluxbatch.errors import LedgerError, StorageError, UsageError
 from fluxbatch.manifest.references import fitted_bytes
 from fluxbatch.manifest.request import ImageRequest
-from fluxbatch.models.money import ZERO
+from fluxbatch.models.money import ZERO, Money
 
 log = logging.getLogger(__name__)
 
@@ -295,21 +296,28 @@ class Engine:
         return answer
 
     def _tell(self, answer: Answer, course: Course) -> None:
-        outcome, bound = answer.outcome, course.request.quote.bound
+        outcome = answer.outcome
         if isinstance(outcome, Delivered):
             course.lane.quota.refund()
             self.tally.picture(self.now())
-            if answer.actual.nano_usd > bound.nano_usd:
-                self.stop.request(
-                    StoppedBy.PLATFORM,
-                    f"a picture was charged ${answer.actual.usd:f}, more than its bound ${bound.usd:f}: the price has "
-                    "changed, so the budget can no longer be promised; update fluxbatch's price table",
-                )
+            self._watch(course.request, outcome.charge)
             return
+        self._watch_bound(course.request, outcome.charge if isinstance(outcome, Failed) else None)
         self.tally.codes[outcome.code or type(outcome).__name__.lower()] += 1
         self.tally.refusals += isinstance(outcome, Throttled)
         if isinstance(outcome, Fatal):
             end_by(outcome, course.request.model, self.lanes, self.stop)
+
+    def _watch(self, request: ImageRequest, charge: Money | None) -> None:
+        """Say at once when a price has drifted, and end the run when the guard can no longer promise anything."""
+        self._watch_bound(request, charge)
+        if charge is not None and (drift := self.tally.watch.note(request.model, request.quote.expected, charge)):
+            log.warning("%s", drift)
+
+    def _watch_bound(self, request: ImageRequest, charge: Money | None) -> None:
+        bound = request.quote.bound
+        if charge is not None and charge.nano_usd > bound.nano_usd:
+            self.stop.request(StoppedBy.PLATFORM, beyond_bound(request.model.name, charge, bound))
 
     def _next(self, course: Course, outcome: Outcome) -> Any:
         course.failed += isinstance(outcome, Failed)
