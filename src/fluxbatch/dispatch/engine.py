@@ -255,6 +255,7 @@ class Engine:
         at = datetime.fromtimestamp(self.now(), UTC)
         try:
             answer = await self._keep(course.request, attempt, reply, at)
+            self._guard(course.request, answer.outcome)
             if answer.kept is not None:
                 exposure.end()
             course.lane.answered(flying, answer.outcome, reply.latency_s)
@@ -302,20 +303,19 @@ class Engine:
             self.tally.picture(self.now())
             self._watch(course.request, outcome.charge)
             return
-        self._watch_bound(course.request, outcome.charge if isinstance(outcome, Failed) else None)
         self.tally.codes[outcome.code or type(outcome).__name__.lower()] += 1
         self.tally.refusals += isinstance(outcome, Throttled)
         if isinstance(outcome, Fatal):
             end_by(outcome, course.request.model, self.lanes, self.stop)
 
     def _watch(self, request: ImageRequest, charge: Money | None) -> None:
-        """Say at once when a price has drifted, and end the run when the guard can no longer promise anything."""
-        self._watch_bound(request, charge)
+        """Say at once, and once, when a price has drifted."""
         if charge is not None and (drift := self.tally.watch.note(request.model, request.quote.expected, charge)):
             log.warning("%s", drift)
 
-    def _watch_bound(self, request: ImageRequest, charge: Money | None) -> None:
-        bound = request.quote.bound
+    def _guard(self, request: ImageRequest, outcome: Outcome) -> None:
+        """A charge above its bound ends the run before another request leaves: nothing can be promised any more."""
+        bound, charge = request.quote.bound, outcome.charge if isinstance(outcome, (Delivered, Failed)) else None
         if charge is not None and charge.nano_usd > bound.nano_usd:
             self.stop.request(StoppedBy.PLATFORM, beyond_bound(request.model.name, charge, bound))
 
