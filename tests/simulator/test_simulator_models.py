@@ -313,3 +313,16 @@ async def test_what_came_is_told_as_it_came(client: Client) -> None:
     }
     assert second["fields"].pop("input_image_0")["bytes"] == len(PIXEL)
     assert second == {"model": DEV, "fields": {"prompt": "a hen", "steps": "4"}}
+
+
+async def test_the_analytics_tell_what_each_model_was_billed_also_where_the_answer_did_not(client: Client) -> None:
+    for model in (KLEIN_4B, PHOENIX, SDXL, PHOENIX):
+        await ask(client, model, {"prompt": "a fox", "width": 1024, "height": 1024})
+    query = """{ viewer { accounts(filter: {accountTag: "ACCOUNT"}) { aiInferenceAdaptiveGroups(limit: 100,
+        filter: {datetime_geq: "2000-01-01T00:00:00Z", datetime_lt: "2100-01-01T00:00:00Z"})
+        { count dimensions { modelId } sum { totalNeurons totalInferenceSteps } } } } }"""
+    body = {"query": query.replace("ACCOUNT", SIMULATOR_ACCOUNT_ID)}
+    answer = (await client.http.post("/graphql", json=body, headers=AUTHORIZATION)).json()
+    groups = answer["data"]["viewer"]["accounts"][0]["aiInferenceAdaptiveGroups"]
+    told = {group["dimensions"]["modelId"]: (group["count"], *group["sum"].values()) for group in groups}
+    assert told == {KLEIN_4B: (1, 104.2, 4), PHOENIX: (2, 6240.0, 50), SDXL: (1, 0.0, 20)}
