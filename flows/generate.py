@@ -66,6 +66,7 @@ async def generate_dataset(
     height: Annotated[int | None, Field(description="Height for rows that are silent")] = None,
     steps: Annotated[int | None, Field(description="Steps for rows that are silent")] = None,
     guidance: Annotated[float | None, Field(description="Guidance for rows that are silent")] = None,
+    models: Annotated[Path | None, Field(description="A models.toml: changed prices, models of your own")] = None,
     rate: Annotated[float | None, Field(ge=0, description="Requests a minute; 0: unknown, adapt alone")] = None,
     max_in_flight: Annotated[int | None, Field(ge=1, description="Never more requests at once")] = None,
     rows_per_shard: Annotated[int | None, Field(ge=1, description="Pictures a shard, so a task and a part")] = None,

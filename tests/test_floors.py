@@ -25,9 +25,9 @@ FLOORS = (
     {"dispatch"},
     {"job", "start", "summary"},
     {"prepare", "report", "tell"},
-    {"batch", "examine", "reconciled"},
+    {"batch", "examine", "listing", "reconciled"},
     {"reconcile", "repair", "run", "screen"},
-    {"foreground"},
+    {"cli_models", "foreground"},
     {"cli", "flows"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -49,7 +49,7 @@ PLACES = {
     "aiolimiter": {"src/fluxbatch/dispatch/pace.py"},
     "starlette": {"src/fluxbatch/simulator/"},
     "uvicorn": {"src/fluxbatch/simulator/"},
-    "typer": {"src/fluxbatch/cli.py"},
+    "typer": {"src/fluxbatch/cli.py", "src/fluxbatch/cli_models.py"},
     "requests": set[str](),
 }
 

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 
 from fluxbatch.budget import ledger
@@ -28,7 +27,7 @@ from fluxbatch.errors import LedgerError, StorageError
 from fluxbatch.manifest.reader import Rejected
 from fluxbatch.manifest.request import ImageRequest
 from fluxbatch.models.money import ZERO, Money
-from fluxbatch.prepare import Prepared, histories_of, now_us
+from fluxbatch.prepare import Prepared, histories_of, now_text, now_us
 from fluxbatch.report import REPORT, to_markdown
 from fluxbatch.summary import Summary, summarise
 
@@ -172,8 +171,7 @@ class Batch:
 
     def _write_parts(self, entries: list[Spooled]) -> list[Part]:
         prepared = self.prepared
-        now = datetime.now(UTC).isoformat(timespec="seconds")
-        return seal(prepared.dataset, prepared.spool, entries, run_id=prepared.run, sealed_at=now)
+        return seal(prepared.dataset, prepared.spool, entries, run_id=prepared.run, sealed_at=now_text())
 
     async def _mark(self, part: Part) -> None:
         dataset = self.prepared.dataset.id

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from fluxbatch.cli_models import JsonOption, ModelsOption, list_models
 from fluxbatch.errors import FluxbatchError, ManifestError, UsageError
 
 if TYPE_CHECKING:
@@ -28,10 +29,12 @@ OutOption = Annotated[Path, typer.Option("--out", help="Folder of the dataset; m
 BudgetOption = Annotated[
     str, typer.Option("--budget", help="US dollars, for all that this dataset ever costs, over all runs. No default.")
 ]
-ModelOption = Annotated[str | None, typer.Option(help="Model for rows that are silent. [flux-2-dev]")]
-WidthOption = Annotated[int | None, typer.Option(help="Width for rows that are silent. [1024]")]
-HeightOption = Annotated[int | None, typer.Option(help="Height for rows that are silent. [1024]")]
-StepsOption = Annotated[int | None, typer.Option(help="Steps for rows that are silent. [25]")]
+ModelOption = Annotated[
+    str | None, typer.Option(help="Model for rows that are silent (see `fluxbatch models`). [flux-2-dev]")
+]
+WidthOption = Annotated[int | None, typer.Option(help="Width for rows that are silent. [the model's, mostly 1024]")]
+HeightOption = Annotated[int | None, typer.Option(help="Height for rows that are silent. [the model's, mostly 1024]")]
+StepsOption = Annotated[int | None, typer.Option(help="Steps for rows that are silent. [the model's; flux-2-dev 25]")]
 GuidanceOption = Annotated[float | None, typer.Option(help="Guidance for rows that are silent. [not sent]")]
 RateOption = Annotated[float | None, typer.Option(help="Requests a minute; 0: unknown, adapt alone. [720]")]
 FlightOption = Annotated[int | None, typer.Option("--max-in-flight", help="Never more requests at once. [256]")]
@@ -50,7 +53,6 @@ OwnOption = Annotated[
 ]
 SimulateOption = Annotated[bool, typer.Option("--simulate", help="A simulator on this machine; costs nothing.")]
 LedgerOption = Annotated[str | None, typer.Option(help="Database of the ledger. [one SQLite file per user]")]
-JsonOption = Annotated[bool, typer.Option("--json", help="The last line on standard output is one JSON object.")]
 
 
 @app.command()
@@ -63,6 +65,7 @@ def plan(
     height: HeightOption = None,
     steps: StepsOption = None,
     guidance: GuidanceOption = None,
+    models: ModelsOption = None,
     rate: RateOption = None,
     max_in_flight: FlightOption = None,
     rows_per_shard: ShardOption = None,
@@ -82,6 +85,7 @@ def plan(
     Example: fluxbatch plan prompts.csv --budget 20 --out cats
     """
     from fluxbatch import tell
+    from fluxbatch.listing import plan_notes
     from fluxbatch.prepare import look_ahead
 
     options = dict(locals())
@@ -92,6 +96,7 @@ def plan(
         print(tell.plan_json(found, settings.rate))  # noqa: T201
     else:
         tell.show_plan(_console(), found, out, settings.rate, latency, settings.max_in_flight)
+        tell.show_notes(_console(), plan_notes(found, job.defaults(), settings.models))
     if found.complaint_count and not settings.skip_invalid:
         raise typer.Exit(2)
 
@@ -106,6 +111,7 @@ def run(
     height: HeightOption = None,
     steps: StepsOption = None,
     guidance: GuidanceOption = None,
+    models: ModelsOption = None,
     rate: RateOption = None,
     max_in_flight: FlightOption = None,
     rows_per_shard: ShardOption = None,
@@ -207,11 +213,11 @@ def reconcile(
     is alive, 4 unknown attempts are left, or Cloudflare says more.
     """
     from fluxbatch import reconciled
-    from fluxbatch.reconcile import Wishes
+    from fluxbatch.reconcile import NO_REASON, Wishes
     from fluxbatch.reconcile import reconcile as compare_and_settle
     from fluxbatch.settings import load_settings
 
-    wishes = Wishes(billed or (), not_billed or (), *([] if why is None else [why]))
+    wishes = Wishes(billed or (), not_billed or (), why or NO_REASON)
     found = compare_and_settle(dataset, load_settings(ledger=ledger), wishes, offline=offline)
     if json:
         print(reconciled.to_json(found))  # noqa: T201
@@ -251,16 +257,20 @@ def simulate(
 def doctor(
     out: Annotated[Path, typer.Option("--out", help="Where a dataset would be written.")] = Path(),
     model: ModelOption = None,
+    models: ModelsOption = None,
     ledger: LedgerOption = None,
 ) -> None:
-    """Check token, account, model, ledger, disk and clock. Free.
+    """Check token, account, model, prices, ledger, disk and clock. Free.
 
-    Example: fluxbatch doctor --out cats
+    Example: fluxbatch doctor --out cats --model flux-2-klein-4b
     """
     from fluxbatch.examine import examine
     from fluxbatch.settings import load_settings
 
-    raise typer.Exit(examine(load_settings(model=model, ledger=ledger), out, _console()))
+    raise typer.Exit(examine(load_settings(model=model, models=models, ledger=ledger), out, _console()))
+
+
+app.command("models")(list_models)
 
 
 def main() -> NoReturn:

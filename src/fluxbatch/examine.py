@@ -23,11 +23,12 @@ from fluxbatch.budget.store import Store
 from fluxbatch.cloudflare.client import Client
 from fluxbatch.cloudflare.outcome import Fatal
 from fluxbatch.dataset import files
-from fluxbatch.dataset.catalogue import CATALOGUE, Dataset
+from fluxbatch.dataset.catalogue import AND_REBUILD, CATALOGUE, REBUILD, Dataset, looks_like_one
 from fluxbatch.dataset.spool import Spooled, scan
 from fluxbatch.dataset.verify import Finding, verify_dataset
 from fluxbatch.errors import DatasetError, DatasetInUse, FluxbatchError, StorageError
 from fluxbatch.job import SIMULATOR_ACCOUNT_ID, credentials_of, defaults_of
+from fluxbatch.models.catalogue import MODELS
 from fluxbatch.models.money import Money, decimal_usd, exact
 from fluxbatch.settings import Settings
 
@@ -107,10 +108,9 @@ def _looked_at(folder: Path, settings: Settings) -> tuple[list[Finding], str]:
     try:
         dataset = Dataset.open(folder)
     except DatasetError as error:
-        if not Dataset.exists(folder) and not (folder / ".fluxbatch").is_dir():
+        if not looks_like_one(folder):
             raise
-        remedy = "bring it back from a copy, or rebuild it with `fluxbatch verify --repair`"
-        return [Finding(CATALOGUE, str(error).removesuffix(f"; {remedy} (or update fluxbatch)"), remedy)], ""
+        return [Finding(CATALOGUE, str(error).removesuffix(AND_REBUILD), REBUILD)], ""
     was_held = dataset.is_held
     with contextlib.closing(Store(settings.ledger)) as store:
         findings = all_findings(store, dataset)
@@ -189,6 +189,7 @@ def examine(settings: Settings, out: Path, console: Console) -> int:
     checks = [
         _tried("ledger", lambda: _ledger(settings)),
         _tried("disk", lambda: _disk(out)),
+        _tried("prices", lambda: _prices(settings)),
         *asyncio.run(_platform(settings)),
     ]
     for check in checks:
@@ -237,6 +238,13 @@ async def _platform(settings: Settings) -> list[Check]:
     else:
         account = Check("account", f"token, account and model {model.name} are good")
     return [account, _clock(theirs)]
+
+
+def _prices(settings: Settings) -> Check:
+    """The model that is asked for, and whose prices it would be reserved by."""
+    model = defaults_of(settings).model
+    source = "Cloudflare's list" if model in MODELS else str(settings.models)
+    return Check("prices", f"{model.name} by {source} as read on {model.prices_read}")
 
 
 def _clock(theirs: datetime | None) -> Check:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fluxbatch.budget.store import Store, folder_of
 from fluxbatch.cloudflare.client import Credentials
 from fluxbatch.dataset import files
-from fluxbatch.dataset.record import RESERVED
+from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dataset.record import RESERVED, VERSION, reserved
 from fluxbatch.dispatch.retry import RetryPolicy
 from fluxbatch.errors import UsageError
 from fluxbatch.manifest.reader import Defaults, Manifest, open_manifest
@@ -52,7 +53,10 @@ class Job:
         return RetryPolicy(s.resend_failed, s.resend_lost, s.resend_refused)
 
     def open_manifest(self) -> Manifest:
-        return open_manifest(self.manifest, self.defaults(), self.columns, self.own, RESERVED)
+        version = Dataset.open(self.out).header.version if Dataset.exists(self.out) else VERSION
+        not_kept = RESERVED - reserved(version)
+        defaults = replace(self.defaults(), not_kept=not_kept)
+        return open_manifest(self.manifest, defaults, self.columns, self.own, reserved(version))
 
     @property
     def account(self) -> str:

@@ -19,6 +19,7 @@ from fluxbatch.budget.plan import Plan, make_plan
 from fluxbatch.budget.store import Store
 from fluxbatch.dataset import files
 from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dataset.header import PriceList
 from fluxbatch.dataset.spool import Spool
 from fluxbatch.dispatch.retry import is_due
 from fluxbatch.errors import ManifestError
@@ -60,10 +61,13 @@ def prepared(job: Job) -> Iterator[Prepared]:
     plan = sound(_plan_of_new(job, manifest), job, manifest) if is_new and not job.settings.skip_invalid else None
     with ExitStack() as stack:
         store = stack.enter_context(contextlib.closing(job.open_store()))
-        dataset = open_dataset(job.out, manifest.own_schema, job.is_simulated)
+        run = new_run_id()
+        prices = PriceList(run, datetime.now(UTC).isoformat(timespec="seconds"), job.catalogue.price_list())
+        dataset = open_dataset(job.out, manifest.own_schema, job.is_simulated, prices)
         stack.enter_context(dataset.hold())
-        run, spool = new_run_id(), dataset.spool()
+        spool = dataset.spool()
         recovery = recover_all(store, dataset, spool, job.account, job.budget_nano_usd, run, now_us())
+        dataset.use_prices(prices)
         if plan is None:
             with _kept_rejected(job, manifest, dataset) as rows:
                 histories = histories_of(store, dataset.id)
@@ -155,6 +159,11 @@ def _passing(
 def new_run_id() -> str:
     """Sorts by time and is not met twice."""
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
+
+
+def now_text() -> str:
+    """The moment as the catalogue writes it."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def now_us() -> int:

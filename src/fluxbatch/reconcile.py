@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from fluxbatch.budget import ledger
-from fluxbatch.budget.entries import AttemptId, Decision, OpenAttempt, Settlement, State
+from fluxbatch.budget.entries import US_PER_DAY, AttemptId, Decision, OpenAttempt, Settlement, State
 from fluxbatch.budget.quarters import quarters, sent_between
 from fluxbatch.budget.reconcile import QUARTER_US, Name, Stretch, compare, span_of
 from fluxbatch.budget.store import Store
@@ -36,6 +36,7 @@ DAYS_MAX = 31
 """Older attempts are not compared: Cloudflare does not keep the figures for ever."""
 DAYS_PER_QUERY = 7
 ALL = "all"
+NO_REASON = "decided with fluxbatch reconcile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Wishes:
 
     billed: Sequence[str] = ()
     not_billed: Sequence[str] = ()
-    why: str = "decided with fluxbatch reconcile"
+    why: str = NO_REASON
 
 
 def reconcile(
@@ -125,10 +126,10 @@ def _compared(
     if reason := _why_not(dataset, settings, account, offline=offline):
         return None, reason
     with store.reading() as tx:
-        sent = sent_between(tx, dataset.id, now - DAYS_MAX * 96 * QUARTER_US)
+        sent = sent_between(tx, dataset.id, now - DAYS_MAX * US_PER_DAY)
         if sent is None:
             return None, f"nothing was sent in the last {DAYS_MAX} days"
-        booked = quarters(tx, account, sent[0] - DAYS_MAX * 96 * QUARTER_US, now + QUARTER_US)
+        booked = quarters(tx, account, sent[0] - DAYS_MAX * US_PER_DAY, now + QUARTER_US)
     since, until = span_of(booked, *sent)
     ours = {name: sums for name, sums in booked.items() if since <= name[1] < until}
     theirs = asyncio.run(

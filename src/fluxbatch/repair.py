@@ -10,7 +10,6 @@ import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from fluxbatch.budget.lost import forget_part, lose
 from fluxbatch.budget.quarters import account_of
 from fluxbatch.budget.store import Store
 from fluxbatch.dataset import lock
-from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dataset.catalogue import INNER, Dataset, lock_file, looks_like_one
 from fluxbatch.dataset.repair import Mended, is_torn, mend_catalogue, mend_parts, take_missing
 from fluxbatch.dataset.shards import seal
 from fluxbatch.dataset.verify import Finding
@@ -31,7 +30,7 @@ from fluxbatch.errors import DatasetError
 from fluxbatch.examine import all_findings, held, paying_account, spooled
 from fluxbatch.job import SIMULATOR_ACCOUNT_ID
 from fluxbatch.models.money import ZERO, Money, exact
-from fluxbatch.prepare import new_run_id, now_us
+from fluxbatch.prepare import new_run_id, now_text, now_us
 from fluxbatch.settings import Settings
 from fluxbatch.start import Recovery, recover_all
 from fluxbatch.summary import EXIT_COMPLETE, EXIT_SOME_FAILED
@@ -64,7 +63,7 @@ class Repaired:
 def repair(folder: Path, settings: Settings) -> Repaired:
     """Mend what can be mended. DatasetInUse while a run is alive; DatasetError when nobody can say what it was."""
     with contextlib.closing(Store(settings.ledger)) as store:
-        mended = [_mend_catalogue(store, folder)] if _looks_like_one(folder) and is_torn(folder) else []
+        mended = [_mend_catalogue(store, folder)] if looks_like_one(folder) and is_torn(folder) else []
         dataset = Dataset.open(folder)
         with dataset.hold():
             spool, run = dataset.spool(), new_run_id()
@@ -75,16 +74,12 @@ def repair(folder: Path, settings: Settings) -> Repaired:
             mended += _book(store, dataset)
             gone = _lose(store, dataset, listed_before={part.sha256 for part in listed})
             waiting = list(recovery.unsealed.values())
-            for part in seal(dataset, spool, waiting, run_id=run, sealed_at=_now()):
+            for part in seal(dataset, spool, waiting, run_id=run, sealed_at=now_text()):
                 with store.transaction() as tx:
                     ledger.mark_part_booked(tx, dataset.id, part.sha256)
                 mended.append(Mended(part.file, f"made of {part.rows} pictures that were in the spool"))
             left = all_findings(store, dataset)
     return Repaired(folder, mended, gone, left)
-
-
-def _looks_like_one(folder: Path) -> bool:
-    return Dataset.exists(folder) or (folder / ".fluxbatch").is_dir()
 
 
 def _mend_catalogue(store: Store, folder: Path) -> Mended:
@@ -93,9 +88,9 @@ def _mend_catalogue(store: Store, folder: Path) -> Mended:
             account = account_of(tx, dataset)
         return None if account is None else account == SIMULATOR_ACCOUNT_ID
 
-    if not (folder / ".fluxbatch").is_dir():
-        raise DatasetError(f"{folder} has a torn catalogue and no .fluxbatch folder; bring both back from a copy")
-    with lock.hold(folder / ".fluxbatch" / "lock"):
+    if not (folder / INNER).is_dir():
+        raise DatasetError(f"{folder} has a torn catalogue and no {INNER} folder; bring both back from a copy")
+    with lock.hold(lock_file(folder)):
         return mend_catalogue(folder, is_simulated)
 
 
@@ -116,10 +111,10 @@ def _book(store: Store, dataset: Dataset) -> list[Mended]:
     with store.transaction() as tx:
         known = {(key, number) for key, number, _ in ledger.made_keys(tx, dataset.id)}
         for part in dataset.parts:
-            for key, number, actual, sent_at_us in dataset.sent(part):
+            for key, number, actual, sent_at_us, model in dataset.sent(part):
                 if (key, number) not in known:
                     attempt = AttemptId(dataset.id, key, number)
-                    booked += ledger.adopt(tx, attempt, actual, part.run_id, now_us(), sent_at_us)
+                    booked += ledger.adopt(tx, attempt, actual, part.run_id, now_us(), sent_at_us, model)
     return [Mended("ledger", f"{booked} pictures of the parts were booked that it did not know")] if booked else []
 
 
@@ -136,10 +131,6 @@ def _lose(store: Store, dataset: Dataset, listed_before: set[str]) -> list[tuple
         for sha256 in listed_before - {part.sha256 for part in dataset.parts}:
             forget_part(tx, dataset.id, sha256)
     return gone
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def show_repaired(console: Console, done: Repaired, *, as_json: bool) -> None:

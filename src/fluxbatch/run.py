@@ -180,7 +180,7 @@ def _engine(ready: Prepared, world: World) -> Engine:
 
 
 def _keeper(ready: Prepared) -> Keeper:
-    return Keeper(ready.spool, ready.dataset.own_schema, ready.run)
+    return Keeper(ready.spool, ready.dataset.own_schema, ready.run, ready.dataset.header.version)
 
 
 def _due_of(plan: Plan) -> Counter[str]:

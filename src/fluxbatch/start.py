@@ -25,7 +25,7 @@ from fluxbatch.budget.entries import AttemptId, Balance
 from fluxbatch.budget.store import Store
 from fluxbatch.dataset import files
 from fluxbatch.dataset.catalogue import Dataset
-from fluxbatch.dataset.header import Part
+from fluxbatch.dataset.header import Part, PriceList
 from fluxbatch.dataset.own import check_own_schema
 from fluxbatch.dataset.parts import check_whole
 from fluxbatch.dataset.quarantine import SetAside
@@ -51,11 +51,11 @@ class Recovery:
     """A picture that the run before could not book any more was charged above its bound: nothing may be sent."""
 
 
-def open_dataset(folder: Path, own_schema: pa.Schema, simulated: bool) -> Dataset:
+def open_dataset(folder: Path, own_schema: pa.Schema, simulated: bool, prices: PriceList | None = None) -> Dataset:
     """The dataset in this folder, made when there is none. DatasetError when the manifest cannot go into it."""
     files.trust(folder)
     if not Dataset.exists(folder):
-        return Dataset.create(folder, own_schema, simulated)
+        return Dataset.create(folder, own_schema, simulated, prices=prices)
     dataset = Dataset.open(folder)
     if dataset.simulated != simulated:
         made_by = "the simulator" if dataset.simulated else "Cloudflare"
@@ -73,9 +73,9 @@ def book_parts(store: Store, dataset: Dataset, now_us: int) -> int:
                 continue
         check_whole(dataset.path(part), part.sha256)
         with store.transaction() as tx:
-            for key, number, actual, sent_at_us in dataset.sent(part):
+            for key, number, actual, sent_at_us, model in dataset.sent(part):
                 attempt = AttemptId(dataset.id, key, number)
-                booked += ledger.adopt(tx, attempt, actual, part.run_id, now_us, sent_at_us)
+                booked += ledger.adopt(tx, attempt, actual, part.run_id, now_us, sent_at_us, model)
             ledger.mark_part_booked(tx, dataset.id, part.sha256)
     if booked:
         log.warning("the ledger did not know %d pictures of %s: booked from its parts", booked, dataset.folder)

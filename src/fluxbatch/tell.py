@@ -67,6 +67,7 @@ def plan_json(plan: Plan, rate_per_minute: float) -> str:
             "gone_usd": exact(plan.balance.gone.usd),
             "fits": plan.fits,
             "fits_expected_usd": exact(decimal_usd(plan.fits_nano_usd)),
+            "prices_read": {s.model.name: s.model.prices_read.isoformat() for s in plan.shapes},
             "minutes_at_rate": round(plan.due / rate_per_minute, 3) if rate_per_minute else None,
         }
     )
@@ -133,6 +134,12 @@ def _plan_lines(
     lines.append(("at the latency", f"{minutes(bound_s)} at {latency_s:g} s a picture and {in_flight} in flight"))
     lines.append(("dataset", shown(out)))
     return lines
+
+
+def show_notes(console: Console, notes: Sequence[tuple[str, str]]) -> None:
+    """More lines of a plan."""
+    for name, value in notes:
+        console.print(f"{name:>14}  {value}", highlight=False)
 
 
 def show_summary(console: Console, summary: Summary, command: str) -> None:

@@ -14,6 +14,7 @@ from fluxbatch.budget.entries import Held, Period, Window
 from fluxbatch.budget.store import Store
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.errors import LedgerError
+from fluxbatch.models.catalogue import FLUX_2_DEV
 from fluxbatch.start import Recovery, recover_all
 from tests.budget.budget_kit import ACCOUNT, NOW_US, url_of
 from tests.dataset.dataset_kit import NO_COLUMNS, WHEN, sealed, spool_one
@@ -50,7 +51,8 @@ def test_what_the_parts_say_was_paid_counts_in_the_day_in_which_it_was_sent(tmp_
 
 def test_the_moment_of_sending_is_the_answers_less_its_latency(dataset: Dataset):
     [part] = sealed(dataset, dataset.spool(), 1)
-    [(key, number, actual, sent_at_us)] = dataset.sent(part)
+    [(key, number, actual, sent_at_us, model)] = dataset.sent(part)
+    assert model == FLUX_2_DEV.id
     assert [(key, number, actual)] == list(dataset.keys(part))
     table = dataset.to_pandas(["created_at", "latency_s"])
     latency = timedelta(seconds=float(table["latency_s"][0]))

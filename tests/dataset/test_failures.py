@@ -41,6 +41,8 @@ def test_a_failure_is_a_manifest_row_with_its_ending_beside_it(tmp_path: Path) -
             "guidance": 2.5,
             "seed": 4,
             "sample": 2,
+            "negative_prompt": None,
+            "strength": None,
             "label": "x",
             "kind": "k",
             "failure": "lost",

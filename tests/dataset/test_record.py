@@ -18,6 +18,7 @@ OWN = pa.schema([("label", pa.string()), ("score", pa.float32())])
 def test_the_columns_stand_in_the_order_that_is_promised() -> None:
     assert part_schema(OWN).names == [
         *("image", "prompt", "model", "width", "height", "steps", "guidance", "seed", "sample", "references"),
+        *("negative_prompt", "strength"),
         *("id", "row", "key", "label", "score"),
         *("image_width", "image_height", "format", "size_bytes", "sha256", "phash", "check"),
         *(
@@ -54,6 +55,8 @@ def test_a_delivery_becomes_one_row_with_all_that_is_known() -> None:
         "seed": 42,
         "sample": 2,
         "references": ["cd" * 32],
+        "negative_prompt": None,
+        "strength": None,
         "id": "cat-7",
         "row": 7,
         "key": request.key,

@@ -44,6 +44,9 @@ from fluxbatch.budget.windows import set_cap as set_cap
 from fluxbatch.errors import AlreadyResolved, LedgerError
 from fluxbatch.models.money import ZERO, Money
 
+ADOPTED = "adopted"
+"""In place of the model, where a picture lies in the spool and the ledger that knew more is lost."""
+
 _gone = datasets.c.spent_nano_usd + datasets.c.reserved_nano_usd + datasets.c.unknown_nano_usd
 _RESERVED = ("reserved_nano_usd", "reserved_centineurons")
 _GUARD = (
@@ -137,13 +140,19 @@ def resolve(tx: Connection, attempt: AttemptId, resolution: Resolution, now_us: 
 
 
 def adopt(
-    tx: Connection, attempt: AttemptId, actual: Money, run: str, now_us: int, made_at_us: int | None = None
+    tx: Connection,
+    attempt: AttemptId,
+    actual: Money,
+    run: str,
+    now_us: int,
+    made_at_us: int | None = None,
+    model: str = ADOPTED,
 ) -> bool:
     """Book a picture that the dataset holds, whatever the ledger thought of its attempt: evidence beats a guess.
 
     True when something was booked, False when the picture stood there as made. An attempt that this ledger has never
     seen (it is new, or older than the dataset) is entered, in the day and month in which it was made (`made_at_us`,
-    by default now); the model stands in the part.
+    by default now).
     """
     known = tx.execute(find_attempt, names_of(attempt)).first()
     if known is not None and known.state == State.POSTED and known.end == End.MADE:
@@ -156,7 +165,7 @@ def adopt(
         resolution = Resolution(State.POSTED, End.MADE, actual=actual)
         _resolve_from(tx, State(known.state), attempt, resolution, now_us, freed)
         return True
-    entry = {"dataset": attempt.dataset, "key": attempt.key, "number": attempt.number, "run": run, "model": "adopted"}
+    entry = {"dataset": attempt.dataset, "key": attempt.key, "number": attempt.number, "run": run, "model": model}
     amounts = {
         f"{which}_{unit}": getattr(actual, unit)
         for which in ("bound", "actual")

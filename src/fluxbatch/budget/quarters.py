@@ -10,13 +10,13 @@ from sqlalchemy.engine import Connection
 
 from fluxbatch.budget.entries import End, State
 from fluxbatch.budget.reconcile import QUARTER_US, Booked, Name, added
-from fluxbatch.budget.tables import attempts, datasets, former_accounts
+from fluxbatch.budget.tables import attempts, datasets
+from fluxbatch.budget.windows import PAID, PAID_BY
 from fluxbatch.models.catalogue import DEFAULT_MODEL
 from fluxbatch.models.money import Money
 
 _MODEL = sa.case((attempts.c.model == "adopted", DEFAULT_MODEL.id), else_=attempts.c.model)
-"""An entry that was made from a part does not say its model; the parts of today know one."""
-_payer: sa.ColumnElement[str] = sa.func.coalesce(former_accounts.c.account, datasets.c.account)
+"""An entry that was made from a spool file alone, the ledger being lost, does not say its model."""
 
 
 def account_of(tx: Connection, dataset: str) -> str | None:
@@ -48,12 +48,10 @@ def _query(account: str, since_us: int, until_us: int) -> sa.Select[tuple[object
     sums = [sa.func.sum(attempts.c[name]).label(name) for name in columns]
     smallest = sa.func.min(attempts.c.bound_centineurons).label("smallest")
     names = (_MODEL.label("model"), quarter, attempts.c.state, is_made)
-    same_run = (former_accounts.c.dataset == attempts.c.dataset) & (former_accounts.c.run == attempts.c.run)
     return (
         sa.select(*names, sa.func.count().label("attempts"), smallest, *sums)
-        .join(datasets, datasets.c.dataset == attempts.c.dataset)
-        .outerjoin(former_accounts, same_run)
-        .where(_payer == account, attempts.c.sent_at_us >= since_us, attempts.c.sent_at_us < until_us)
+        .select_from(PAID)
+        .where(account == PAID_BY, attempts.c.sent_at_us >= since_us, attempts.c.sent_at_us < until_us)
         .group_by(*names)
     )
 

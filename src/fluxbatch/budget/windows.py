@@ -66,6 +66,13 @@ account_of = sa.func.coalesce(
 )
 """Who pays for an attempt of a dataset's run, in a statement over `datasets`."""
 
+PAID = attempts.join(datasets, datasets.c.dataset == attempts.c.dataset).outerjoin(
+    former_accounts,
+    (former_accounts.c.dataset == attempts.c.dataset) & (former_accounts.c.run == attempts.c.run),
+)
+"""All attempts, each beside who paid for it."""
+PAID_BY: Any = sa.func.coalesce(former_accounts.c.account, datasets.c.account)
+
 
 def set_cap(tx: Connection, account: str, period: Period | str, cap_nano_usd: int | None) -> None:
     """Cap what the account may spend in each day or month; None takes the cap away. What was spent stays counted."""
@@ -169,18 +176,15 @@ _HOLDS = {State.SENT: "reserved", State.POSTED: "spent", State.UNKNOWN: "unknown
 
 
 def _fold_by_day(account: str | None) -> sa.Select[Any]:
-    paid_by = sa.func.coalesce(former_accounts.c.account, datasets.c.account)
     posted = attempts.c.state == State.POSTED
     sums = [
         sa.func.sum(sa.case((posted, attempts.c[f"actual_{unit}"]), else_=attempts.c[f"bound_{unit}"])).label(unit)
         for unit in ("nano_usd", "centineurons")
     ]
     day = (attempts.c.sent_at_us // US_PER_DAY).label("day")
-    own = (former_accounts.c.dataset == attempts.c.dataset) & (former_accounts.c.run == attempts.c.run)
-    joined = attempts.join(datasets, datasets.c.dataset == attempts.c.dataset).outerjoin(former_accounts, own)
-    query = sa.select(paid_by.label("account"), day, attempts.c.state, *sums).select_from(joined)
-    query = query.where(attempts.c.state != State.VOID).group_by(paid_by, day, attempts.c.state)
-    return query if account is None else query.where(paid_by == account)
+    query = sa.select(PAID_BY.label("account"), day, attempts.c.state, *sums).select_from(PAID)
+    query = query.where(attempts.c.state != State.VOID).group_by(PAID_BY, day, attempts.c.state)
+    return query if account is None else query.where(account == PAID_BY)
 
 
 def _names(account: str, at_us: int) -> dict[str, Any]:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from fluxbatch.dataset import files, lock
 from fluxbatch.dataset.card import card
-from fluxbatch.dataset.header import Header, Part, catalogue_text, parse_header, parse_part
+from fluxbatch.dataset.header import Header, Part, PriceList, catalogue_text, parse_header, parse_part
 from fluxbatch.dataset.own import kept_schema
 from fluxbatch.dataset.parts import key_rows, sent_rows
 from fluxbatch.dataset.record import RESERVED, part_schema
@@ -31,7 +31,11 @@ from fluxbatch.models.money import ZERO, Money
 
 T = TypeVar("T")
 CATALOGUE = "catalogue.jsonl"
-_REMEDY = "bring it back from a copy, or rebuild it with `fluxbatch verify --repair` (or update fluxbatch)"
+INNER = ".fluxbatch"
+"""The folder within a dataset that is nobody else's: spool, quarantine, lock."""
+REBUILD = "bring it back from a copy, or rebuild it with `fluxbatch verify --repair`"
+AND_REBUILD = f"; {REBUILD} (or update fluxbatch)"
+"""How an error about a torn catalogue ends."""
 _PART = re.compile(r"train-([0-9]{5,})\.parquet")
 
 
@@ -42,7 +46,7 @@ class Dataset:
         self.folder = folder
         self.header = header
         self.parts: tuple[Part, ...] = tuple(parts)
-        self.schema: pa.Schema = part_schema(header.own_schema)
+        self.schema: pa.Schema = part_schema(header.own_schema, header.version)
         self._changes = threading.Lock()
         self._next_number = 0
 
@@ -55,6 +59,7 @@ class Dataset:
         *,
         created_at: datetime | None = None,
         dataset_id: str | None = None,
+        prices: PriceList | None = None,
     ) -> Dataset:
         """Make a new dataset in `folder`, for the user's own columns of a manifest (see `own.kept_schema`).
 
@@ -64,10 +69,11 @@ class Dataset:
         header = Header(
             dataset_id or uuid.uuid4().hex, created_at or datetime.now(UTC), simulated, kept_schema(own_schema)
         )
+        header = header if prices is None else header.with_prices(prices)
         _refuse_reserved(header.own_schema)
         _refuse_occupied(folder)
         _make_folders(folder)
-        with lock.hold(_lock_file(folder)):  # of two that start at once, one makes it: the other's id would forget it
+        with lock.hold(lock_file(folder)):  # of two that start at once, one makes it: the other's id would forget it
             _refuse_occupied(folder)
             readme = folder / "README.md"
             if not readme.exists():
@@ -110,11 +116,11 @@ class Dataset:
 
     @property
     def quarantine(self) -> Path:
-        return self.folder / ".fluxbatch" / "quarantine"
+        return quarantine_of(self.folder)
 
     @property
     def spool_folder(self) -> Path:
-        return self.folder / ".fluxbatch" / "spool"
+        return self.folder / INNER / "spool"
 
     def spool(self) -> Spool:
         """The spool of this dataset. Make one for a run and pass it on: it collects what is set aside."""
@@ -124,15 +130,23 @@ class Dataset:
     def hold(self) -> Iterator[None]:
         """Keep other processes out for the block; what they sealed since this was opened is read first."""
         _make_folders(self.folder)  # a copied dataset may have lost its empty and hidden folders
-        with lock.hold(_lock_file(self.folder)):
+        with lock.hold(lock_file(self.folder)):
             self.header, self.parts = _read(self.folder / CATALOGUE)
-            self.schema = part_schema(self.own_schema)
+            self.schema = part_schema(self.own_schema, self.header.version)
             yield
+
+    def use_prices(self, prices: PriceList) -> None:
+        """Note the price list of a run, durably, when it is another than the last run's. Only while it is held."""
+        with self._changes:
+            header = self.header.with_prices(prices)
+            if header is not self.header:
+                self.header = header
+                self._write(self.parts)
 
     @property
     def is_held(self) -> bool:
         """Whether a run is working on it now."""
-        return lock.is_held(_lock_file(self.folder))
+        return lock.is_held(lock_file(self.folder))
 
     def path(self, part: Part) -> Path:
         return self.folder / part.file
@@ -167,8 +181,9 @@ class Dataset:
         """Key, attempt and actual charge of each row: what the ledger has to know of a part."""
         return key_rows(self.path(part))
 
-    def sent(self, part: Part) -> Iterator[tuple[str, int, Money, int]]:
-        """As `keys`, and when each request was sent, in microseconds since 1970: a charge belongs to that day."""
+    def sent(self, part: Part) -> Iterator[tuple[str, int, Money, int, str]]:
+        """As `keys`, and when each request was sent, in microseconds since 1970 (a charge belongs to that day), and to
+        which model (its id)."""
         return sent_rows(self.path(part))
 
     @property
@@ -188,12 +203,21 @@ class Dataset:
         self.parts = parts
 
 
-def _lock_file(folder: Path) -> Path:
-    return folder / ".fluxbatch" / "lock"
+def lock_file(folder: Path) -> Path:
+    return folder / INNER / "lock"
+
+
+def quarantine_of(folder: Path) -> Path:
+    return folder / INNER / "quarantine"
+
+
+def looks_like_one(folder: Path) -> bool:
+    """Whether there is a dataset, or what is left of one that has lost its catalogue."""
+    return Dataset.exists(folder) or (folder / INNER).is_dir()
 
 
 def _make_folders(folder: Path) -> None:
-    for inner in (folder / "data", folder / ".fluxbatch" / "spool"):
+    for inner in (folder / "data", folder / INNER / "spool"):
         files.make_folders(inner)
 
 
@@ -210,7 +234,7 @@ def _refuse_occupied(folder: Path) -> None:
         raise DatasetError(f"{folder} is a dataset already; run the same command again, or give another --out")
     if folder.exists() and not folder.is_dir():
         raise DatasetError(f"{folder} is a file; give a folder as --out")
-    orphans = [*folder.glob("data/*.parquet"), *folder.glob(".fluxbatch/spool/*.row")]
+    orphans = [*folder.glob("data/*.parquet"), *folder.glob(f"{INNER}/spool/*.row")]
     if orphans:
         raise DatasetError(
             f"{folder} has pictures ({orphans[0].name}) and no {CATALOGUE}: bring it back, or give another --out"
@@ -258,7 +282,7 @@ def _text(path: Path) -> str:
     except OSError as error:
         raise files.storage_error(path, error, "could not be read") from error
     except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: is not UTF-8 text ({error}); {_REMEDY}") from error
+        raise DatasetError(f"{path}: is not UTF-8 text ({error}){AND_REBUILD}") from error
 
 
 def _parse(path: Path, text: str) -> tuple[Header, tuple[Part, ...]]:
@@ -270,5 +294,5 @@ def _parse(path: Path, text: str) -> tuple[Header, tuple[Part, ...]]:
         for number, line in enumerate(lines[1:], start=2):  # noqa: B007 - the error below says the line
             parts.append(parse_part(line))
     except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{path}, line {number}: {error}; {_REMEDY}") from error
+        raise DatasetError(f"{path}, line {number}: {error}{AND_REBUILD}") from error
     return header, tuple(parts)

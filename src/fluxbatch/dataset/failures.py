@@ -35,6 +35,8 @@ _ASKED = (
     pa.field("guidance", pa.float64()),
     pa.field("seed", pa.int64()),
     pa.field("sample", pa.int32()),
+    pa.field("negative_prompt", pa.string()),
+    pa.field("strength", pa.float64()),
 )
 _ENDING = (pa.string(), pa.string(), pa.string(), pa.int32(), USD)
 _FAILURE = tuple(map(pa.field, FAILURE_COLUMNS, _ENDING))
@@ -58,7 +60,8 @@ class FailureWriter:
         self._own = pa.schema([field for field in own_schema if field.name not in FAILURE_COLUMNS])
         self._references = references
         images = [pa.field(f"input_image_{number}", IMAGE) for number in range(references)]
-        self.schema: pa.Schema = pa.schema([*_ASKED, *images, *self._own, *_FAILURE])
+        self._asked = [field for field in _ASKED if field.name not in self._own.names]  # as in datasets of version 1
+        self.schema: pa.Schema = pa.schema([*self._asked, *images, *self._own, *_FAILURE])
         self._draft: files.Draft | None = None
         self._writer: pq.ParquetWriter | None = None
         self._waiting: list[tuple[tuple[object, ...], list[pa.Array]]] = []
@@ -76,7 +79,8 @@ class FailureWriter:
         if self._failed is not None:
             return
         images = self._images(request)
-        values = (*_asked(request), *images, failure, code, message, attempts, unknown.usd)
+        asked = _asked(request)
+        values = (*(asked[field.name] for field in self._asked), *images, failure, code, message, attempts, unknown.usd)
         own = fit_row(None if request.own is None else request.own.row(), self._own)
         self._waiting.append((values, own))
         self._waiting_bytes += len(request.prompt) + sum(len(image["bytes"] or b"") for image in images if image)
@@ -158,10 +162,20 @@ class FailureWriter:
         return table.unify_dictionaries().combine_chunks()
 
 
-def _asked(request: ImageRequest) -> list[object]:
-    size = (request.width, request.height)
-    choices = (request.steps, request.guidance, request.seed, request.sample)
-    return [request.prompt, request.id, request.model.id, *size, *choices]
+def _asked(request: ImageRequest) -> dict[str, object]:
+    return {
+        "prompt": request.prompt,
+        "id": request.id,
+        "model": request.model.id,
+        "width": request.width,
+        "height": request.height,
+        "steps": request.steps,
+        "guidance": request.guidance,
+        "seed": request.seed,
+        "sample": request.sample,
+        "negative_prompt": request.negative_prompt,
+        "strength": request.strength,
+    }
 
 
 def _image(reference: Reference) -> dict[str, Any]:

@@ -48,13 +48,14 @@ def key_rows(path: Path) -> Iterator[tuple[str, int, Money]]:
         yield from zip(*_values(path, batch, "key", "attempts"), _charges(batch), strict=True)
 
 
-def sent_rows(path: Path) -> Iterator[tuple[str, int, Money, int]]:
-    """As `key_rows`, and when the request was sent, in microseconds since 1970."""
-    for batch in _batches(path, [*_KEY_COLUMNS, "created_at", "latency_s"], _ROWS_KEYS):
+def sent_rows(path: Path) -> Iterator[tuple[str, int, Money, int, str]]:
+    """As `key_rows`, and when the request was sent, in microseconds since 1970, and to which model (its id)."""
+    for batch in _batches(path, [*_KEY_COLUMNS, "created_at", "latency_s", "model"], _ROWS_KEYS):
         made_us = batch.column("created_at").cast(pa.int64()).to_pylist()
         took_s = batch.column("latency_s").to_pylist()
         sent_us = (made - round(1e6 * took) for made, took in zip(made_us, took_s, strict=True))
-        yield from zip(*_values(path, batch, "key", "attempts"), _charges(batch), sent_us, strict=True)
+        (models,) = _values(path, batch, "model")
+        yield from zip(*_values(path, batch, "key", "attempts"), _charges(batch), sent_us, models, strict=True)
 
 
 def picture_rows(path: Path) -> Iterator[RowFacts]:

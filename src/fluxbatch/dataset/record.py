@@ -69,6 +69,8 @@ ASKED: tuple[Column[Delivery], ...] = (
     Column("seed", pa.int64(), lambda d: d.request.seed),
     Column("sample", pa.int32(), lambda d: d.request.sample),
     Column("references", pa.list_(pa.string()), lambda d: [r.sha256 for r in d.request.references]),
+    Column("negative_prompt", pa.string(), lambda d: d.request.negative_prompt),
+    Column("strength", pa.float64(), lambda d: d.request.strength),
     Column("id", pa.string(), lambda d: d.request.id),
     Column("row", pa.int64(), lambda d: d.request.row),
     Column("key", pa.string(), lambda d: d.request.key),
@@ -93,39 +95,56 @@ MADE: tuple[Column[Delivery], ...] = (
     Column("run_id", pa.string(), lambda d: d.run_id),
 )
 
+VERSION = 2
+"""Of the columns. A dataset keeps those that it was made with, so that its parts are read together: version 1 has no
+`LATER` ones."""
+LATER = frozenset({"negative_prompt", "strength"})
+
 RESERVED = frozenset(c.name for c in ASKED) | frozenset(c.name for c in LOOKED) | frozenset(c.name for c in MADE)
 """All column names that a part has besides the user's own."""
 
 
+def asked_columns(version: int) -> tuple[Column[Delivery], ...]:
+    """What was asked, in the columns of a dataset of this version."""
+    return ASKED if version > 1 else tuple(column for column in ASKED if column.name not in LATER)
+
+
+def reserved(version: int) -> frozenset[str]:
+    """All column names that a part of such a dataset has besides the user's own."""
+    return RESERVED if version > 1 else RESERVED - LATER
+
+
 @lru_cache(maxsize=8)
-def part_schema(own: pa.Schema) -> pa.Schema:
+def part_schema(own: pa.Schema, version: int = VERSION) -> pa.Schema:
     """The columns of a part: what was asked, the user's own (`own.kept_schema`), what was made."""
-    fields = [*_fields(ASKED), *own, *_fields(LOOKED), *_fields(MADE)]
+    fields = [*_fields(asked_columns(version)), *own, *_fields(LOOKED), *_fields(MADE)]
     return pa.schema(fields, metadata={b"huggingface": HUGGING_FACE})
 
 
-def own_columns(part: pa.Schema) -> pa.Schema:
-    """The user's own columns of a part's schema."""
-    return pa.schema([field for field in part if field.name not in RESERVED])
+def columns_of(part: pa.Schema) -> tuple[pa.Schema, int]:
+    """The user's own columns of a part's schema, which stand between ours, and the version of ours."""
+    names = part.names
+    first, last = names.index(ASKED[-1].name) + 1, names.index(LOOKED[0].name)
+    return pa.schema([part.field(index) for index in range(first, last)]), 2 if LATER & set(names[:first]) else 1
 
 
 def _fields(columns: tuple[Column[Any], ...]) -> list[pa.Field]:
     return [pa.field(column.name, column.type) for column in columns]
 
 
-def picture_row(delivery: Delivery, own: pa.Schema) -> pa.RecordBatch:
-    """One delivery as a batch of one row with the schema `part_schema(own)`; `own` is the dataset's.
+def picture_row(delivery: Delivery, own: pa.Schema, version: int = VERSION) -> pa.RecordBatch:
+    """One delivery as a batch of one row with the schema `part_schema(own, version)`; both are the dataset's.
 
     What a look at the picture says is null: `looked_at` fills it in.
     """
     own_row = None if delivery.request.own is None else delivery.request.own.row()
     arrays = [
-        *_values(_ASKED, ASKED, delivery),
+        *_values(_ASKED[version], asked_columns(version), delivery),
         *fit_row(own_row, own),
         *(pa.nulls(1, column.type) for column in LOOKED),
         *_values(_MADE, MADE, delivery),
     ]
-    return pa.RecordBatch.from_arrays(arrays, schema=part_schema(own))
+    return pa.RecordBatch.from_arrays(arrays, schema=part_schema(own, version))
 
 
 def looked_at(row: pa.RecordBatch, picture: Picture) -> pa.RecordBatch:
@@ -135,7 +154,8 @@ def looked_at(row: pa.RecordBatch, picture: Picture) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(arrays, schema=row.schema)
 
 
-_ASKED, _LOOKED, _MADE = (pa.struct(_fields(columns)) for columns in (ASKED, LOOKED, MADE))
+_ASKED = {version: pa.struct(_fields(asked_columns(version))) for version in (1, VERSION)}
+_LOOKED, _MADE = (pa.struct(_fields(columns)) for columns in (LOOKED, MADE))
 
 
 def _values(row: pa.StructType, columns: tuple[Column[S], ...], source: S) -> list[pa.Array]:

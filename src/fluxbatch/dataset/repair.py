@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fluxbatch.dataset import files
-from fluxbatch.dataset.catalogue import CATALOGUE, Dataset, readable_lines, was_changed
+from fluxbatch.dataset.catalogue import CATALOGUE, INNER, Dataset, quarantine_of, readable_lines, was_changed
 from fluxbatch.dataset.header import Header, Part
 from fluxbatch.dataset.parts import METADATA_KEY, check_belongs, file_sha256, key_rows, opened
 from fluxbatch.dataset.quarantine import set_aside
-from fluxbatch.dataset.record import own_columns
+from fluxbatch.dataset.record import columns_of
 from fluxbatch.dataset.salvage import Saved, salvage
 from fluxbatch.dataset.shards import rewrite
 from fluxbatch.dataset.spool import Spool, Spooled
@@ -53,12 +53,13 @@ def mend_catalogue(folder: Path, is_simulated: Callable[[str], bool | None]) -> 
     if header is None:
         header = _header_of(folder, is_simulated)
     torn = folder / CATALOGUE
-    quarantine = folder / ".fluxbatch" / "quarantine"
     kept = ""
     if torn.exists():
-        copy = folder / ".fluxbatch" / CATALOGUE
+        copy = folder / INNER / CATALOGUE
         files.put_atomic(copy, torn.read_bytes())  # a copy: without a catalogue it would be no dataset if it died here
-        kept = f"; as it was it lies in {set_aside(copy, quarantine, 'it was torn').path.relative_to(folder)}"
+        kept = (
+            f"; as it was it lies in {set_aside(copy, quarantine_of(folder), 'it was torn').path.relative_to(folder)}"
+        )
     Dataset.restore(folder, header, parts)
     return Mended(CATALOGUE, f"written anew with {len(parts)} of its lines{kept}")
 
@@ -74,7 +75,7 @@ def _header_of(folder: Path, is_simulated: Callable[[str], bool | None]) -> Head
         simulated = is_simulated(dataset_id)
         if simulated is not None:
             created_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
-            return Header(dataset_id, created_at, simulated, own_columns(schema))
+            return Header(dataset_id, created_at, simulated, *columns_of(schema))
     raise DatasetError(
         f"{folder / CATALOGUE} has no readable header, and no part and no ledger that knows it say what it was: "
         "bring the catalogue back from a copy, or give the ledger that the dataset was made with (--ledger)"

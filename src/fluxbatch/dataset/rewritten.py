@@ -7,7 +7,6 @@ read without an error. But pyarrow writes the same table to the same bytes, so w
 from __future__ import annotations
 
 import base64
-import hashlib
 import re
 from collections.abc import Mapping
 from functools import lru_cache
@@ -17,6 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from fluxbatch.dataset.hashed import Hashed
 from fluxbatch.dataset.parts import UNREADABLE, file_sha256, opened
 from fluxbatch.dataset.quarantine import Damaged
 from fluxbatch.dataset.record import IMAGE
@@ -34,7 +34,7 @@ def check_rewritten(path: Path, settings: Mapping[str, object]) -> None:
     It is only read to its end when it was written by another pyarrow, or has columns of which not every value comes
     back as the same bytes (fixed-size lists with nulls, to name one).
     """
-    again = _Digest()
+    again = Hashed()
     with opened(path) as file:
         try:
             schema = schema_given(file)
@@ -46,7 +46,7 @@ def check_rewritten(path: Path, settings: Mapping[str, object]) -> None:
             comparable = is_plain(schema) and not _by_another(str(file.metadata.created_by))
         except (*UNREADABLE, ValueError, KeyError) as error:
             raise Damaged(f"{path}: {error}") from error
-    if comparable and again.digest.hexdigest() != file_sha256(path):
+    if comparable and again.sha256 != file_sha256(path):
         raise Damaged(f"{path}: is not as it was written")
 
 
@@ -72,21 +72,3 @@ def _created_by() -> str:
     pq.write_table(pa.table({}), file)
     name: str = pq.ParquetFile(BytesIO(file.getvalue())).metadata.created_by
     return name
-
-
-class _Digest:
-    """A file that is only hashed."""
-
-    def __init__(self) -> None:
-        self.digest = hashlib.sha256()
-        self.closed = False  # pyarrow asks
-
-    def write(self, content: bytes) -> int:
-        self.digest.update(content)
-        return len(content)
-
-    def flush(self) -> None:
-        """pyarrow asks for it."""
-
-    def close(self) -> None:
-        self.closed = True

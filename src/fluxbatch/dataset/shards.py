@@ -6,7 +6,6 @@ dies in between, `recovery.py` finds the rest. The same entries give the same by
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -19,6 +18,7 @@ import pyarrow.parquet as pq
 
 from fluxbatch.dataset import files
 from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dataset.hashed import Hashed
 from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.image import Picture, inspect
 from fluxbatch.dataset.parts import METADATA_KEY, belongs
@@ -98,32 +98,17 @@ def split(entries: Iterable[Spooled], bytes_max: int, rows_max: int | None) -> I
 
 @dataclass(slots=True)
 class _Written:
-    """A part on its way to the disk: a file that hashes and counts, and the entries that are in it."""
+    """A part on its way to the disk, and the entries that are in it."""
 
     path: Path
     entries: list[Spooled] = field(default_factory=list)
-    size_bytes: int = 0
     actual: Money = ZERO
-    file: BinaryIO | None = None
-    digest: hashlib._Hash = field(default_factory=hashlib.sha256)
-    closed: bool = False  # pyarrow asks
-
-    def write(self, content: bytes) -> int:
-        assert self.file is not None
-        self.digest.update(content)
-        self.size_bytes += len(content)
-        return self.file.write(content)
-
-    def flush(self) -> None:
-        """pyarrow asks for it; the file is flushed and synced before it is renamed."""
-
-    def close(self) -> None:
-        self.closed = True
+    hashed: Hashed = field(default_factory=Hashed)
 
     def part(self, dataset: Dataset, run_id: str, sealed_at: str) -> Part:
         file = self.path.relative_to(dataset.folder).as_posix()
         money = (self.actual.nano_usd, self.actual.centineurons)
-        return Part(file, len(self.entries), self.size_bytes, self.digest.hexdigest(), *money, sealed_at, run_id)
+        return Part(file, len(self.entries), self.hashed.size_bytes, self.hashed.sha256, *money, sealed_at, run_id)
 
 
 def sealed_schema(dataset: Dataset) -> pa.Schema:
@@ -141,8 +126,8 @@ def _write(dataset: Dataset, spool: Spool, path: Path, entries: Sequence[Spooled
     schema = sealed_schema(dataset)
 
     def content(file: BinaryIO) -> None:
-        written.file = file
-        with pq.ParquetWriter(pa.PythonFile(written, mode="w"), schema, **part_settings(schema)) as writer:
+        written.hashed = Hashed(file)
+        with pq.ParquetWriter(pa.PythonFile(written.hashed, mode="w"), schema, **part_settings(schema)) as writer:
             for chosen in split(entries, GROUP_BYTES_MAX, GROUP_ROWS_MAX):
                 _write_group(writer, spool, schema, chosen, written)
         if not written.entries:

@@ -23,7 +23,7 @@ from fluxbatch.cloudflare.outcome import (
     read_outcome,
 )
 from fluxbatch.dataset.image import inspect, sample
-from fluxbatch.dataset.record import Delivery, looked_at, picture_row
+from fluxbatch.dataset.record import VERSION, Delivery, looked_at, picture_row
 from fluxbatch.dataset.spool import Spool, Spooled
 from fluxbatch.manifest.request import ImageRequest, content_digest, request_key
 from fluxbatch.models.catalogue import DEFAULT_MODEL
@@ -46,6 +46,8 @@ class Keeper:
     spool: Spool
     own: pa.Schema
     run: str
+    version: int = VERSION
+    """Of the dataset's columns."""
 
     def warm(self) -> None:
         """Load what a first picture would wait for: Pillow's plugins, scipy, what pyarrow imports for its first row."""
@@ -53,7 +55,7 @@ class Keeper:
         content_key = request_key(content_digest(DEFAULT_MODEL, "", 256, 256, 1, None, None, ()), 0)
         request = ImageRequest(1, None, DEFAULT_MODEL, "", 256, 256, 1, None, None, (), 0, content_key)
         delivery = Delivery(request, content, ZERO, 1, 0.0, None, datetime.now(UTC), self.run)
-        looked_at(picture_row(delivery, self.own), inspect(content, 256, 256))
+        looked_at(picture_row(delivery, self.own, self.version), inspect(content, 256, 256))
 
     def keep(self, request: ImageRequest, attempt: AttemptId, reply: Reply | Broken, at: datetime) -> Answer:
         """StorageError when the disk does not take the picture; everything else is an outcome."""
@@ -72,7 +74,7 @@ class Keeper:
             created_at=at.astimezone(UTC),
             run_id=self.run,
         )
-        row = picture_row(delivery, self.own)
+        row = picture_row(delivery, self.own, self.version)
         return Answer(outcome, self.spool.put(row, attempt.key, attempt.number), actual)
 
 

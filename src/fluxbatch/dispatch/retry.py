@@ -49,8 +49,9 @@ def is_due(history: History, policy: RetryPolicy) -> bool:
     """Whether a row with this past is to be sent in this run."""
     if history.made:
         return False
-    if history.end in (End.REFUSED, End.INVALID):
-        return policy.resend_refused
+    if history.end in (End.REFUSED, End.INVALID) and not policy.resend_refused:
+        return False
+    # Also of a refused row: an earlier attempt may have been billed, and only these two give leave to pay again.
     return history.failed <= policy.resend_failed and history.lost <= policy.resend_lost
 
 

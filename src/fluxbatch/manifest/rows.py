@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -61,6 +61,8 @@ class Defaults:
     steps: int | None = None
     guidance: float | None = None
     catalogue: Catalogue = CATALOGUE
+    not_kept: frozenset[str] = frozenset()
+    """Parameters that the dataset, being older, has no column for: a row that gives one is refused."""
 
     def of(self, model: Model) -> Silent:
         """What a silent row of this model gets."""
@@ -113,6 +115,8 @@ class RowReader:
             else:
                 if value is not None:
                     given[name] = value
+        if not self._defaults.not_kept.isdisjoint(given):
+            troubles.extend(_not_kept(self._defaults.not_kept & given.keys()))
         model = given.get("model", self._defaults.model)
         wanted = self._wanted(model, given)
         troubles.extend(fit.of_option(trouble, given) for trouble in _misfits(wanted, given))
@@ -183,6 +187,12 @@ def _misfits(wanted: Content, given: Mapping[str, Any]) -> Iterator[Trouble]:
         yield from fit.unfit_seed(wanted.seed)
     if len(wanted.prompt) > model.prompt_characters_max or wanted.negative_prompt is not None:
         yield from fit.unfit_texts(model, {"prompt": wanted.prompt, "negative_prompt": wanted.negative_prompt})
+
+
+def _not_kept(names: Collection[str]) -> Iterator[Trouble]:
+    for name in sorted(names):
+        problem = f"this dataset was made before {name} could be asked, and has no column for it"
+        yield Trouble(name, problem, "give another --out for a dataset of its own, or leave it empty")
 
 
 def _miscounted(samples: int, sample: int | None) -> Iterator[Trouble]:

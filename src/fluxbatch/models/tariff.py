@@ -135,7 +135,7 @@ class MegapixelPrice:
 class FreePrice:
     """Nothing is billed."""
 
-    formula: ClassVar = "0"
+    formula: ClassVar = "nothing is billed"
 
     def centineurons(self, count: Count) -> int:
         return 0
