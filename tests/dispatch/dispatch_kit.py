@@ -46,11 +46,13 @@ ACCOUNT = "a" * 32
 JPEG = b"\xff\xd8\xff\xe0 a picture, as far as anybody here looks"
 
 
-def request(number: int, width: int = 512, height: int = 512, steps: int = 25) -> ImageRequest:
+def request(
+    number: int, width: int = 512, height: int = 512, steps: int = 25, model: Model = FLUX_2_DEV
+) -> ImageRequest:
     prompt = f"picture {number}"
-    content = content_digest(FLUX_2_DEV, prompt, width, height, steps, None, None, ())
+    content = content_digest(model, prompt, width, height, steps, None, None, ())
     key = request_key(content, 0)
-    return ImageRequest(number, None, FLUX_2_DEV, prompt, width, height, steps, None, None, (), 0, key)
+    return ImageRequest(number, None, model, prompt, width, height, steps, None, None, (), 0, key)
 
 
 def requests(count: int, width: int = 512, height: int = 512, steps: int = 25) -> list[ImageRequest]:
@@ -94,6 +96,7 @@ class Sent:
     at_s: float
     others: int
     """How many are being answered at this moment."""
+    model: str = FLUX_2_DEV.name
 
 
 Script = Callable[[Sent], tuple[float, Reply | Broken | BaseException]]
@@ -121,7 +124,7 @@ class ScriptedSender:
     async def send(self, asked: ImageRequest, images: Sequence[bytes]) -> Reply | Broken:
         prompt = asked.prompt
         self._tries[prompt] = self._tries.get(prompt, 0) + 1
-        sent = Sent(len(self.sent) + 1, prompt, self._tries[prompt], now(), self.in_flight)
+        sent = Sent(len(self.sent) + 1, prompt, self._tries[prompt], now(), self.in_flight, model.name)
         self.sent.append(sent)
         assert len(self.sent) <= SENDS_MAX, "a storm"
         latency_s, answer = self.script(sent)

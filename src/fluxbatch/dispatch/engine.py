@@ -111,12 +111,13 @@ class Engine:
     async def _feed(
         self, group: asyncio.TaskGroup, lane: Lane, due: list[Due], ended: Callable[[Ended], None], line: Line
     ) -> None:
-        for one in due:
-            if await lane.gate.enter():
-                group.create_task(self._see_through(course_of(one, lane), ended))
-            else:
-                self._told(lane, Ended(one.request, None, one.history.attempts), ended)
-            line.started(one.request.model.id)
+        async with lane.feeding:  # one slice after the other
+            for one in due:
+                if await lane.gate.enter():
+                    group.create_task(self._see_through(course_of(one, lane), ended))
+                else:
+                    self._told(lane, Ended(one.request, None, one.history.attempts), ended)
+                line.started(one.request.model.id)
 
     async def _see_through(self, course: Course, ended: Callable[[Ended], None]) -> None:
         attempts = course.number

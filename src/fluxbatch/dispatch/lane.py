@@ -31,6 +31,8 @@ FULL_IN_A_ROW = 3
 """So many refusals in a row while nothing older was out: the platform has no room at all."""
 PROVED_BY_TIME = frozenset({Trouble.RATE, Trouble.ROOM})
 """Refusals are quick, so a probe that was not refused has passed. A dead network is silent, a failure comes late."""
+OTHERS_PROBE_S = 15.0
+"""While another model's probe asks whether the account may send again, this one's asks seldom."""
 LATENCY_RISE = 1.5
 SMOOTHING = 0.1
 PRESSURE_DRIFT = 1.01
@@ -64,6 +66,8 @@ class Lane:
     def __init__(self, gate: Gate, pace: Pace, hold: Hold, stop: Stop, quota: Quota | None = None) -> None:
         self.gate, self.pace, self.hold, self.stop = gate, pace, hold, stop
         self.quota = quota or Quota(0)
+        self.feeding = asyncio.Lock()
+        """Held by the slice whose rows come next."""
         self.requests = self.refusals = self.made = self.unreached = self.peak_in_flight = 0
         self._out: dict[Flying, None] = {}
         self._full_in_a_row = 0
@@ -77,6 +81,7 @@ class Lane:
         self._pressure_low: float | None = None
         stop.tell(gate.close)
         stop.tell(hold.close)
+        pace.own(self).lift = self._lifted
 
     @property
     def in_flight(self) -> int:
@@ -92,7 +97,7 @@ class Lane:
         """Wait for the hold, the exposure and the pace: (is the probe, the turn), or None when the lane is to end."""
         while True:
             probe = await self.hold.admit()
-            await self.pace.own(self).distance(self.stop)
+            await self.pace.own(self).distance(self.stop, partial(self._may_go, probe))
             if exposure is not None and not self.stop.is_set:
                 await exposure.begin()
             turn = None if self.stop.is_set else await self.pace.turn(partial(self._may_go, probe), self)
@@ -154,8 +159,8 @@ class Lane:
         if flying.proved:  # it was taken for let in, and was not: refusals take longer here
             self._proof_s = min(PROOF_MAX_S, 2 * latency_s)
         if outcome.reason == "rate":
-            self.pace.refused(self)
-            self._trouble(flying, Trouble.RATE, outcome.message, outcome.retry_after_s)
+            after_s = OTHERS_PROBE_S if self.pace.refused(self) else 0.0
+            self._trouble(flying, Trouble.RATE, outcome.message, max(after_s, outcome.retry_after_s or 0.0))
             return
         before = self.gate.flight.limit
         if not flying.probe:  # "no room for one" says nothing about how many had room before
@@ -212,6 +217,11 @@ class Lane:
                 self._record = Record()
             if self.hold.pause is not None and self.hold.pause.trouble is not Trouble.RATE:
                 log.info("the probe went through: sending goes on")
+            self.hold.passed()
+
+    def _lifted(self) -> None:
+        """Another model was let in again: "too many" is over for this one as well."""
+        if self.hold.pause is not None and self.hold.pause.trouble is Trouble.RATE:
             self.hold.passed()
 
     def _peak(self) -> int:

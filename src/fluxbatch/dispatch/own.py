@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 
 from fluxbatch.dispatch.belief import Belief
-from fluxbatch.dispatch.rate import Rate
+from fluxbatch.dispatch.rate import HEADROOM, Rate
 from fluxbatch.dispatch.stop import Stop
 
 _OPEN = Rate(None, None)
@@ -25,6 +25,8 @@ class Own:
         """When the episode that is on has begun."""
         self.refused_last = float("-inf")
         self.let_in_last = float("-inf")
+        self.lift: Callable[[], None] = lambda: None
+        """Called when another lane has found that the account is let in again."""
         self._line = asyncio.Lock()
         self._next_at = 0.0
 
@@ -36,6 +38,12 @@ class Own:
     def let_in(self, sent_at: float) -> None:
         self.belief.let_in(sent_at)
         self.let_in_last = max(self.let_in_last, sent_at)
+
+    def over(self) -> None:
+        """Another lane of the account was let in: this one need not find out by itself."""
+        if self.refused_at is not None:
+            self.refused_at = None
+            self.lift()
 
     def refused(self, now: float) -> None:
         """From now to the next request that is let in is one episode."""
@@ -53,14 +61,14 @@ class Own:
         if self.per_second is not None and account is not None and self.per_second >= account:
             self.belief.rate = _OPEN
 
-    async def distance(self, stop: Stop) -> None:
-        """Keep the distance of its own rate, if it has one; a stop lets all through."""
+    async def distance(self, stop: Stop, wanted: Callable[[], bool]) -> None:
+        """Keep the distance of its own rate, if it has one. Who is not wanted, or stopped, waits for nobody."""
         if self.per_second is None:
             return
         loop = asyncio.get_running_loop()
         async with self._line:
-            while self.per_second is not None and (wait_s := self._next_at - loop.time()) > 0:
+            while wanted() and self.per_second is not None and (wait_s := self._next_at - loop.time()) > 0:
                 if await stop.sleep(wait_s):
                     return
-            if self.per_second is not None:
-                self._next_at = loop.time() + 1 / self.per_second
+            if wanted() and self.per_second is not None:
+                self._next_at = loop.time() + (1 + HEADROOM) / self.per_second

@@ -25,9 +25,8 @@ from fluxbatch.budget.store import take_slots
 from fluxbatch.dispatch.belief import Belief
 from fluxbatch.dispatch.fair import Turns
 from fluxbatch.dispatch.own import Own
-from fluxbatch.dispatch.rate import WINDOW_S, Rate
+from fluxbatch.dispatch.rate import HEADROOM, WINDOW_S, Rate
 
-HEADROOM = 0.015
 LATE_S = HEADROOM * WINDOW_S
 """A moment missed by more than the headroom is given up: the next processes' requests are on their way by then."""
 LEASE_S = 1.0
@@ -69,7 +68,6 @@ class Pace:
         self._waiting = 0
         self._strict = _limiter(self.rate)
         self._own: dict[Hashable, Own] = {}
-        self._taught_at = float("-inf")
         self._over = asyncio.Event()
         self._lag_s = 0.0
 
@@ -149,18 +147,24 @@ class Pace:
             own.refused_at = None
         self._follow(before)
 
-    def refused(self, who: Hashable = None) -> None:
-        """The platform said "too many": from now to the next of this lane that it accepts is one episode."""
+    def refused(self, who: Hashable = None) -> bool:
+        """The platform said "too many": from now to the next of this lane that it accepts is one episode.
+
+        True when another lane is in one already, and finds out when it is over: the limit may be the account's.
+        """
         self.own(who).refused(self._now())
+        return any(other.refused_at is not None for name, other in self._own.items() if name != who)
 
     def _learn(self, own: Own, refused_at: float, accepted_at: float) -> None:
         others = [other for other in self._own.values() if other is not own]
-        alone = not any(other.refused_last >= refused_at for other in others)
-        if alone and any(other.let_in_last > refused_at - WINDOW_S for other in others):
+        with_it = [other for other in others if other.refused_last >= refused_at]
+        let_in = any(other.let_in_last > refused_at - WINDOW_S for other in others)
+        if own.per_second is not None or (let_in and not with_it):
             own.belief.learn(refused_at, own.refused_last, accepted_at)
-        elif self._taught_at <= refused_at:  # else another lane's end of the same episode has taught it
-            self._belief.learn(refused_at, own.refused_last, accepted_at)
-            self._taught_at = self._now()
+            return
+        self._belief.learn(refused_at, own.refused_last, accepted_at)
+        for other in others:
+            other.over()
 
     def _follow(self, before: float | None) -> None:
         now = self.rate.per_second
