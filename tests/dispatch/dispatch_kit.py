@@ -124,7 +124,7 @@ class ScriptedSender:
     async def send(self, asked: ImageRequest, images: Sequence[bytes]) -> Reply | Broken:
         prompt = asked.prompt
         self._tries[prompt] = self._tries.get(prompt, 0) + 1
-        sent = Sent(len(self.sent) + 1, prompt, self._tries[prompt], now(), self.in_flight, model.name)
+        sent = Sent(len(self.sent) + 1, prompt, self._tries[prompt], now(), self.in_flight, asked.model.name)
         self.sent.append(sent)
         assert len(self.sent) <= SENDS_MAX, "a storm"
         latency_s, answer = self.script(sent)
