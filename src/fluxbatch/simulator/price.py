@@ -24,18 +24,20 @@ def centineurons(neurons: Fraction) -> int:
 
 def tile_steps(output: str, of_input: str) -> Price:
     """Neurons per output tile and step, and per input tile and step; a reference is one input tile."""
+    a_tile, an_input = Fraction(output), Fraction(of_input)
 
     def price(width: int, height: int, steps: int, references: int) -> Fraction:
-        return steps * (Fraction(output) * _tiles(width, height) + Fraction(of_input) * references)
+        return steps * (a_tile * _tiles(width, height) + an_input * references)
 
     return price
 
 
 def tiles(output: str, of_input: str) -> Price:
     """Neurons per output tile and per input tile, however many steps."""
+    a_tile, an_input = Fraction(output), Fraction(of_input)
 
     def price(width: int, height: int, steps: int, references: int) -> Fraction:
-        return Fraction(output) * _tiles(width, height) + Fraction(of_input) * references
+        return a_tile * _tiles(width, height) + an_input * references
 
     return price
 
@@ -43,19 +45,22 @@ def tiles(output: str, of_input: str) -> Price:
 def megapixels(first: str, further: str, of_input: str) -> Price:
     """Neurons for the first megapixel, however little of it, for each further one as a fraction, and for each of input.
     A reference counts as one tile, a quarter of a megapixel: seen on klein-4b, and not published for this one."""
+    at_least, more = Fraction(first), Fraction(further)
+    a_reference = Fraction(of_input) * TILE_PIXELS / MEGAPIXEL
 
     def price(width: int, height: int, steps: int, references: int) -> Fraction:
         beyond = max(Fraction(0), Fraction(width * height, MEGAPIXEL) - 1)
-        return Fraction(first) + Fraction(further) * beyond + Fraction(of_input) * references * TILE_PIXELS / MEGAPIXEL
+        return at_least + more * beyond + a_reference * references
 
     return price
 
 
 def tiles_by_steps(tile: str, step: str) -> Price:
     """Neurons per tile, and per step of each tile."""
+    a_tile, a_step = Fraction(tile), Fraction(step)
 
     def price(width: int, height: int, steps: int, references: int) -> Fraction:
-        return _tiles(width, height) * (Fraction(tile) + steps * Fraction(step))
+        return _tiles(width, height) * (a_tile + steps * a_step)
 
     return price
 
