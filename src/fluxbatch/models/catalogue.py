@@ -26,6 +26,8 @@ PRICES_READ = date(2026, 11, 22)
 
 REFERENCES = ("input_image_0", "input_image_1", "input_image_2", "input_image_3")
 """Our names of the reference images, which are flux-2's."""
+SIDE_MAX = 2500
+"""No model may be asked for more, nor one of a user's own: what is held in memory for an answer follows from it."""
 PROMPT_CHARACTERS_MAX = 100_000
 """Ours, where nothing is published."""
 
@@ -180,7 +182,7 @@ LUCID_ORIGIN = Model(
     sends=sends("prompt", "width", "height", "guidance", "seed", steps="num_steps"),
     # 636 neurons per tile and 12 per tile and step, $0.006996 and $0.000132.
     price=TileAndStepPrice(63_600, 1_200, 6_996_000, 132_000),
-    side_max=2500,
+    side_max=SIDE_MAX,
     width_default=1120,
     height_default=1120,
     steps_max=40,

@@ -10,10 +10,9 @@ from enum import StrEnum
 from functools import partial
 from typing import Any, NamedTuple
 
-from fluxbatch.models.catalogue import PROMPT_CHARACTERS_MAX, REFERENCES, Answer, Body, Model
+from fluxbatch.models.catalogue import PROMPT_CHARACTERS_MAX, REFERENCES, SIDE_MAX, Answer, Body, Model
 from fluxbatch.models.money import NANO_USD_PER_CENTINEURON
 
-SIDE_MAX = 16_384
 STEPS_MAX = 1_000
 NEURONS_MAX = 1_000_000
 """Of one tile, step or megapixel. With the largest size and steps, a picture's price stays far below 2**63."""
