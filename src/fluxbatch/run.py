@@ -234,7 +234,8 @@ def simulated(job: Job) -> Iterator[Job]:
     from fluxbatch.simulator.server import Simulator
     from fluxbatch.simulator.settings import SimulatorSettings
 
-    wanted = SimulatorSettings.from_json(os.environ.get("FLUXBATCH_SIMULATOR", "{}"))
+    own = {} if job.settings.models is None else {"models_file": str(job.settings.models.absolute())}
+    wanted = SimulatorSettings.from_json(os.environ.get("FLUXBATCH_SIMULATOR", "{}")).with_changes(own)
     with Simulator(wanted) as simulator:
         account = {"account_id": simulator.account, "api_token": SecretStr(simulator.token)}
         changed = job.settings.model_copy(update={**account, "base_url": simulator.base_url})

@@ -236,3 +236,34 @@ def test_a_charge_above_its_bound_that_a_kill_left_unbooked_is_heard_by_the_next
 
 def _path(desk: Desk) -> str:
     return f"{REPOSITORY / 'src'}:{REPOSITORY}:{desk.variables().get('PYTHONPATH', '')}"
+
+
+# A user's own models.toml
+
+OWN = """
+[flux-2-klein-4b]
+prices_read = 2026-12-01
+price = { kind = "tile", output_tile_neurons = 30, input_tile_neurons = 5.37 }
+
+["our-model-1.0"]
+like = "lucid-origin"
+id = "@cf/us/our-model-1.0"
+answer = "bytes"
+sends = { prompt = "text", width = "w", height = "h", steps = "num_steps", seed = "seed" }
+prices_read = 2026-12-01
+price = { kind = "tile-and-step", tile_neurons = 100, step_neurons = 10 }
+"""
+
+
+def test_a_run_with_a_price_list_of_ones_own_can_be_rehearsed(desk: Desk, tmp_path: Path) -> None:
+    bill, own = tmp_path / "bill.jsonl", tmp_path / "models.toml"
+    own.write_text(OWN)
+    desk.environment["FLUXBATCH_SIMULATOR"] = calm(bill_file=str(bill)).to_json()
+    size = {"width": 1024, "height": 1024}
+    asked = [{"prompt": f"fox {n}", "model": "flux-2-klein-4b", **size} for n in range(20)]
+    asked += [{"prompt": "a hen", "model": "our-model-1.0", **size, "steps": 5, "seed": 7}]
+    said = desk.run(manifest(desk, asked), "--simulate", "--models", str(own)).ended(0)
+    assert (said.json["made"], said.json["drifts"]) == (21, [])
+    charges = {charge.model: charge.centineurons for charge in read_bill(bill)}
+    assert charges == {KLEIN_4B: 4 * 3_000, "@cf/us/our-model-1.0": 4 * (10_000 + 5 * 1_000)}
+    assert centineurons(said.json["spent_neurons"]) == read_bill(bill)[-1].total_centineurons

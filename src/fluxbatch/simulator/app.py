@@ -18,7 +18,7 @@ from fluxbatch.simulator.answers import Answer, error_answer
 from fluxbatch.simulator.cloud import Platform, Silence, Verdict
 from fluxbatch.simulator.control import control_routes
 from fluxbatch.simulator.faults import Kind, find_fault
-from fluxbatch.simulator.offers import OFFERS, Offer, find_offer
+from fluxbatch.simulator.offers import Offer
 
 BASE_PATH = "/client/v4"
 QUERY_BYTES_MAX = 100_000
@@ -112,7 +112,9 @@ class _Inference:
         if body is None:
             return None
         headers = dict(scope["headers"])
-        offer = _offer_of(scope["path_params"]["model"])
+        name = scope["path_params"]["model"]
+        # Only full ids have a route; the short names are the client's own.
+        offer = self._platform.settings.find_offer(name) if name.startswith("@") else None
         if fault := self._misdirected(scope, headers, offer) or ("3006" if len(body) > body_bytes_max else None):
             return error_answer(find_fault(fault), request_id)
         assert offer is not None
@@ -141,7 +143,8 @@ class _ModelSearch:
             answer = error_answer(find_fault(fault), request_id)
         else:
             wanted = parse_qs(scope["query_string"].decode("ascii", "replace")).get("search", [""])[0]
-            answer = _models_answer([offer for offer in OFFERS if wanted.lower() in offer.id])
+            offers = self._wire.platform.settings.offers
+            answer = _models_answer([offer for offer in offers if wanted.lower() in offer.id])
         await self._wire.answer(send, answer, request_id)
 
 
@@ -173,11 +176,6 @@ class _Nowhere:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request_id = self._wire.platform.new_request_id()
         await self._wire.answer(send, error_answer(find_fault("7000"), request_id), request_id)
-
-
-def _offer_of(name: str) -> Offer | None:
-    """Only full ids have a route; the short names are the client's own."""
-    return find_offer(name) if name.startswith("@") else None
 
 
 def _models_answer(offers: list[Offer]) -> Answer:

@@ -55,8 +55,9 @@ def read_asked(offer: Offer, content_type: bytes, body: bytes) -> Asked:
         values = _json(offer, content_type, body)
         found = {name: _of_json(name, wanted, values[name]) for name, wanted in _given(offer, values)}
         said = {name: _told(value) for name, value in values.items()}
-    if "prompt" not in found:
-        raise Unfit("5006", "Error: required properties at '/' are 'prompt'")
+    prompt = offer.names.get("prompt", "prompt")
+    if prompt not in found:
+        raise Unfit("5006", f"Error: required properties at '/' are '{prompt}'")
     for name, value in found.items():
         _check_range(offer, name, value)
     asked = _asked(offer, found, said)
@@ -72,14 +73,17 @@ def cut(offer: Offer, side: int) -> int:
 
 def _asked(offer: Offer, found: Mapping[str, Any], said: Mapping[str, Any]) -> Asked:
     def value(name: str) -> Any:
-        wanted = offer.parameters.get(name)
-        return found.get(name, None if wanted is None else wanted.default)
+        if name in offer.fixed:
+            return offer.fixed[name]
+        said_as = offer.names.get(name, name)
+        wanted = offer.parameters.get(said_as)
+        return found.get(said_as, None if wanted is None else wanted.default)
 
     return Asked(
-        prompt=found["prompt"],
-        width=offer.size_fixed or value("width"),
-        height=offer.size_fixed or value("height"),
-        steps=offer.steps_fixed or value(offer.steps),
+        prompt=value("prompt"),
+        width=value("width"),
+        height=value("height"),
+        steps=value("steps"),
         guidance=value("guidance"),
         seed=value("seed"),
         references=sum(offer.parameters[name].kind == "picture" for name in found),

@@ -7,7 +7,7 @@ wrong body or a wrong price, the contract tests find it, because the other does 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from fluxbatch.simulator import price
@@ -49,12 +49,10 @@ class Offer:
     side_said: int = 0
     """The largest side that a refusal names, where that is not the one that is enforced."""
     pixels_served_max: int | None = None
-    steps: str = "num_steps"
-    """The name of the steps."""
-    steps_fixed: int | None = None
-    """What is sent as steps is ignored in silence."""
-    size_fixed: int | None = None
-    """Every picture is a square of this side."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What a parameter is called here, where it is not as we say: width, height, steps, guidance, seed."""
+    fixed: Mapping[str, int] = field(default_factory=dict)
+    """What is so whatever is sent: width, height, steps."""
 
     @property
     def name(self) -> str:
@@ -64,6 +62,7 @@ class Offer:
 PROMPT = Parameter("text")
 SEED = Parameter("integer")
 PICTURE = Parameter("picture")
+NUM_STEPS = {"steps": "num_steps"}
 
 
 def _flux_2(side_most: int, steps: Parameter) -> dict[str, Parameter]:
@@ -98,6 +97,7 @@ def _stable_diffusion(name: str) -> Offer:
         latency_s=4.0,
         answer="image/png",  # and the bytes are a JPEG (seen)
         references_max=1,
+        names=NUM_STEPS,
     )
 
 
@@ -105,7 +105,7 @@ def _flux_2_klein(name: str, cost: Price, latency_s: float) -> Offer:
     # Steps are "fixed at 4 on klein: sent values are ignored", whatever they are.
     return Offer(
         name, "form", _flux_2(2048, Parameter("integer")), cost, latency_s,
-        references_max=4, side_multiple=16, steps="steps", steps_fixed=4,
+        references_max=4, side_multiple=16, fixed={"steps": 4},
     )  # fmt: skip
 
 
@@ -122,7 +122,6 @@ OFFERS = (
         side_multiple=16,
         side_said=1920,
         pixels_served_max=1408 * 2112,
-        steps="steps",
     ),
     _flux_2_klein("@cf/black-forest-labs/flux-2-klein-4b", price.tiles("26.05", "5.37"), latency_s=17.0),
     _flux_2_klein(
@@ -135,8 +134,7 @@ OFFERS = (
         price.tiles_by_steps("4.80", "9.60"),
         latency_s=2.0,
         strict=True,
-        steps="steps",
-        size_fixed=1024,
+        fixed={"width": 1024, "height": 1024},
     ),
     Offer(
         "@cf/leonardo/lucid-origin",
@@ -151,6 +149,7 @@ OFFERS = (
         },
         price.tiles_by_steps("636", "12"),
         latency_s=5.0,
+        names=NUM_STEPS,
     ),
     Offer(
         "@cf/leonardo/phoenix-1.0",
@@ -168,6 +167,7 @@ OFFERS = (
         latency_s=6.0,
         answer="image/jpeg",
         says_charge=False,
+        names=NUM_STEPS,
     ),
     _stable_diffusion("@cf/bytedance/stable-diffusion-xl-lightning"),
     _stable_diffusion("@cf/stabilityai/stable-diffusion-xl-base-1.0"),

@@ -9,7 +9,8 @@ from typing import Any, Literal, get_args
 
 from fluxbatch.errors import UsageError
 from fluxbatch.simulator.faults import Outage, check_fault_rates
-from fluxbatch.simulator.offers import OFFERS, Offer, find_offer
+from fluxbatch.simulator.offers import Offer
+from fluxbatch.simulator.own import find_in, offers_with
 
 SIMULATOR_ACCOUNT_ID = "0" * 32
 SIMULATOR_TOKEN = "simulator"  # noqa: S105 - opens nothing but a simulator on loopback
@@ -61,6 +62,8 @@ class SimulatorSettings:
     price_factor: float = 1.0
     """What is charged, of the published price: 1.05 is a price that went up by 5 %."""
 
+    models_file: str | None = None
+    """A user's `models.toml`: its prices are charged, and its own models served as it says."""
     models: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """What is different for single models, by name: {"flux-2-dev": {"faults": {"503": 1.0}, "capacity": 2}} is down
     while the others are not. Any of `PER_MODEL`; a capacity or rate here holds beside that of the whole platform."""
@@ -90,7 +93,7 @@ class SimulatorSettings:
         for name in ("rate", "capacity", "picture_bytes", "analytics_queries", "seen_latency"):
             _demand(name, getattr(self, name) is None or getattr(self, name) >= 0, "0 or more, or null")
         for name in self.models:
-            self.of(_known_offer(name))
+            self.of(self._known(name))
 
     def to_json(self) -> str:
         """One line of JSON that `from_json` reads back to an equal value."""
@@ -134,6 +137,15 @@ class SimulatorSettings:
         seen_s = self.latency_s if self.seen_latency is None else offer.latency_s * self.seen_latency
         return self.with_changes({"latency_s": seen_s, **own, "models": {}})
 
+    @property
+    def offers(self) -> tuple[Offer, ...]:
+        """Every model that is served."""
+        return offers_with(self.models_file)
+
+    def find_offer(self, name: str) -> Offer | None:
+        """The model with this id, or the end of it."""
+        return find_in(self.offers, name)
+
     def limit_of(self, offer: Offer, name: Literal["rate", "capacity"]) -> int | None:
         """The limit that this model has for itself, beside that of the platform."""
         return self._own(offer).get(name)
@@ -141,13 +153,12 @@ class SimulatorSettings:
     def _own(self, offer: Offer) -> Mapping[str, Any]:
         return {**self.models.get(offer.id, {}), **self.models.get(offer.name, {})}
 
-
-def _known_offer(name: str) -> Offer:
-    offer = find_offer(name)
-    if offer is None:
-        known = ", ".join(offer.name for offer in OFFERS)
-        raise UsageError(f"the simulator has no model {name!r}; it has {known}")
-    return offer
+    def _known(self, name: str) -> Offer:
+        offer = self.find_offer(name)
+        if offer is None:
+            known = ", ".join(offer.name for offer in self.offers)
+            raise UsageError(f"the simulator has no model {name!r}; it has {known}")
+        return offer
 
 
 def _told(outages: Iterable[Any]) -> dict[str, object]:
