@@ -22,8 +22,9 @@ from pydantic import SecretStr
 from fluxbatch.batch import Batch
 from fluxbatch.budget.store import Store
 from fluxbatch.budget.tables import metadata, schema_version
-from fluxbatch.cloudflare.outcome import Broken, Refused, Reply, Throttled, read_outcome
+from fluxbatch.cloudflare.outcome import Broken, Delivered, Refused, Reply, Throttled, read_outcome
 from fluxbatch.dataset import files
+from fluxbatch.dispatch.lanes import Lanes
 from fluxbatch.dispatch.stop import StoppedBy
 from fluxbatch.errors import FluxbatchError
 from fluxbatch.job import Job
@@ -37,7 +38,7 @@ from tests.power import disk
 from tests.power.tap import Tap, tap
 from tests.simulation import checks
 from tests.simulation.pool import Pool
-from tests.simulation.scenario import Ending, Life, Scenario, scenario_of
+from tests.simulation.scenario import MODELS, Ending, Life, Scenario, scenario_of
 from tests.simulation.virtual_journal import VirtualJournal, WorldStore
 from tests.simulation.world import World
 
@@ -170,9 +171,17 @@ def _lose_ledger(lives: Lives) -> None:
 
 
 def _write_manifest(lives: Lives, life: Life) -> None:
-    rows = [{"prompt": f"p{number}", "id": f"row-{number}"} for number in life.rows]
+    scenario = lives.world.scenario
+    rows = [_row(number, scenario.model_of(number)) for number in life.rows]
     rows = rows * lives.world.scenario.samples
     (lives.folder / "p.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def _row(number: int, model: str) -> dict[str, object]:
+    row: dict[str, object] = {"prompt": f"p{number}", "id": f"row-{number}"}
+    if model != MODELS[0]:
+        row["model"] = model
+    return row | ({"width": 1024, "height": 1024} if model == "flux-1-schnell" else {})
 
 
 def _live(lives: Lives, life: Life, is_last: bool) -> None:
@@ -293,8 +302,23 @@ async def _main(lives: Lives, parts: Parts, ready: Prepared) -> Summary | None:
         lives.batch = batch
         world.enter("send")
         await drive(batch, batch.work)
+        _note_lanes(lives, batch)
         world.enter("close")
     return batch.summary
+
+
+def _note_lanes(lives: Lives, batch: Batch) -> None:
+    """What is only seen with several models: before the close makes one reason of theirs."""
+    world, lanes = lives.world, batch.engine.lanes
+    world.reached["several models"] += lanes.are_many
+    given_up = [model for model, _ in lanes if lanes.why_given_up(model)]
+    if given_up and not batch.stop.is_set:
+        world.reached["a model is given up alone"] += 1
+    for model, lane in lanes:
+        if lane.pace.own(lane).per_second is not None:
+            world.reached["a model has a rate of its own"] += 1
+        if lane.unreached and model not in given_up and not batch.stop.is_set:
+            world.violated(f"{lane.unreached} rows of {model.name} were not reached, and nobody knows why")
 
 
 @dataclass(slots=True)
@@ -313,7 +337,13 @@ class _Heard:
         elif isinstance(outcome, Refused):
             what += f" {outcome.billed}"
         world.reached[f"outcome: {what}"] += 1
+        if isinstance(outcome, Delivered) and any(lane.hold.pause for other, lane in self._lanes() if other != model):
+            world.reached["a picture while another model is held"] += 1
         return reply
+
+    def _lanes(self) -> Lanes:
+        assert self.lives.batch is not None
+        return self.lives.batch.engine.lanes
 
 
 def _end(lives: Lives, ending: Ending) -> None:

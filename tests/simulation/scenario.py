@@ -41,6 +41,12 @@ FAULTS: dict[str, dict[str, float]] = {
 }
 """The chance of each fault, by the weather. What is left over is a picture."""
 
+MODELS = ("flux-2-dev", "flux-2-klein-4b", "flux-1-schnell")
+"""What a manifest may ask for: the first alone, the first two, or all three."""
+SEVERAL = 0.4
+"""So many seeds have more than one model."""
+OWN_WEATHER = 0.6
+"""And so many of their lives a weather for each model."""
 MEAN = 0.25
 """So many seeds have slow and failing disks, stalls and quick restarts all at once."""
 
@@ -98,6 +104,8 @@ class Life:
     """Somebody has removed the ledger before this life: what it alone knew is forgotten."""
     stalls: tuple[tuple[float, float], ...] = ()
     """When the whole process stands still, and for how long."""
+    own_spells: tuple[tuple[Spell, ...], ...] = ()
+    """The weather of each model, where they do not share one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +117,44 @@ class Scenario:
     samples: int
     window_limit: int | None
     lives: tuple[Life, ...]
+    models: int = 1
+    """How many models the manifest asks for."""
+    block: int = 1
+    """So many rows in a row ask for the same."""
+
+    def model_of(self, number: int) -> str:
+        """The model that a picture is asked of."""
+        return MODELS[(number - 1) // self.block % self.models]
 
 
 def scenario_of(seed: int) -> Scenario:
     """The same seed is the same scenario, on every machine."""
+    return _with_models(_scenario_of(seed))
+
+
+def _with_models(scenario: Scenario) -> Scenario:
+    rng = random.Random(f"models {scenario.seed}")
+    if rng.random() >= SEVERAL:
+        return scenario
+    models, block = rng.choice((2, 3)), rng.choice((1, 1, 2, 4))
+    *lives, last = (
+        replace(life, own_spells=tuple(_own_spells(rng) for _ in range(models)))
+        if rng.random() < OWN_WEATHER and life.spells
+        else life
+        for life in scenario.lives
+    )
+    return replace(scenario, models=models, block=block, lives=(*lives, replace(last, own_spells=())))
+
+
+def _own_spells(rng: random.Random) -> tuple[Spell, ...]:
+    """Fair for one in three; else as mixed as for all, and for long enough that somebody gives up."""
+    if rng.random() < 1 / 3:
+        return ()
+    spells = tuple(_spell(rng) for _ in range(rng.randint(1, 3)))
+    return tuple(replace(one, seconds=10 * one.seconds) for one in spells) if rng.random() < 0.3 else spells
+
+
+def _scenario_of(seed: int) -> Scenario:
     rng = random.Random(f"scenario {seed}")
     pictures = rng.choice((8, 10, 10, 12, 12, 15, 15, 20, 20, 30, 60))
     known = rng.random() < 0.6
