@@ -24,7 +24,6 @@ from fluxbatch.budget.store import Store
 from fluxbatch.budget.tables import metadata, schema_version
 from fluxbatch.cloudflare.outcome import Broken, Delivered, Refused, Reply, Throttled, read_outcome
 from fluxbatch.dataset import files
-from fluxbatch.dispatch.lanes import Lanes
 from fluxbatch.dispatch.stop import StoppedBy
 from fluxbatch.errors import FluxbatchError
 from fluxbatch.job import Job
@@ -315,8 +314,6 @@ def _note_lanes(lives: Lives, batch: Batch) -> None:
     if given_up and not batch.stop.is_set:
         world.reached["a model is given up alone"] += 1
     for model, lane in lanes:
-        if lane.pace.own(lane).per_second is not None:
-            world.reached["a model has a rate of its own"] += 1
         if lane.unreached and model not in given_up and not batch.stop.is_set:
             world.violated(f"{lane.unreached} rows of {model.name} were not reached, and nobody knows why")
 
@@ -337,13 +334,16 @@ class _Heard:
         elif isinstance(outcome, Refused):
             what += f" {outcome.billed}"
         world.reached[f"outcome: {what}"] += 1
-        if isinstance(outcome, Delivered) and any(lane.hold.pause for other, lane in self._lanes() if other != model):
-            world.reached["a picture while another model is held"] += 1
+        if isinstance(outcome, Delivered):
+            self._note_others(model)
         return reply
 
-    def _lanes(self) -> Lanes:
+    def _note_others(self, model: Model) -> None:
         assert self.lives.batch is not None
-        return self.lives.batch.engine.lanes
+        reached, lanes = self.lives.world.reached, self.lives.batch.engine.lanes
+        held = any(lane.hold.pause and not lane.stop.is_set for other, lane in lanes if other != model)
+        reached["a picture while another model is held"] += held
+        reached["a model has a rate of its own"] += any(lane.pace.own(lane).per_second for _, lane in lanes)
 
 
 def _end(lives: Lives, ending: Ending) -> None:

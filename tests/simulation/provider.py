@@ -58,6 +58,7 @@ _TOLD = {
     "3036": (429, 3036, "AiError: you have used up your daily free allocation of 10,000 neurons"),
     "401": (401, 10000, "Authentication error"),
     "402": (402, 1, "no balance"),
+    "5018": (403, 5018, "AiError: the account is not allowed to access this model"),
 }
 
 
@@ -223,7 +224,7 @@ class Provider:
                 return self.deadline_s + rng.uniform(-1.0, 30.0)
             case "408":
                 return PLATFORM_ENDS_S if rng.random() < 0.5 else usual_s
-            case "8007" | "5006" | "413" | "401" | "402" | "403 html" | "4006" | "3036":
+            case "8007" | "5006" | "413" | "401" | "402" | "5018" | "403 html" | "4006" | "3036":
                 return rng.uniform(0.05, 0.5)
         return rng.uniform(0.5, 1.5) * usual_s
 

@@ -38,6 +38,7 @@ FAULTS: dict[str, dict[str, float]] = {
     "broken": {"500": 0.5, "408": 0.2, "lost after": 0.3},
     "used up": {"4006": 0.15, "3036": 0.15},
     "locked": {"401": 0.15, "402": 0.15},
+    "closed": {"5018": 0.3},
 }
 """The chance of each fault, by the weather. What is left over is a picture."""
 
@@ -45,6 +46,7 @@ MODELS = ("flux-2-dev", "flux-2-klein-4b", "flux-1-schnell")
 """What a manifest may ask for: the first alone, the first two, or all three."""
 SEVERAL = 0.4
 """So many seeds have more than one model."""
+DOWN = ("full", "full", "outage", "offline", "closed", "rate storm", "rate storm")
 OWN_WEATHER = 0.6
 """And so many of their lives a weather for each model."""
 MEAN = 0.25
@@ -147,11 +149,11 @@ def _with_models(scenario: Scenario) -> Scenario:
 
 
 def _own_spells(rng: random.Random) -> tuple[Spell, ...]:
-    """Fair for one in three; else as mixed as for all, and for long enough that somebody gives up."""
-    if rng.random() < 1 / 3:
-        return ()
-    spells = tuple(_spell(rng) for _ in range(rng.randint(1, 3)))
-    return tuple(replace(one, seconds=10 * one.seconds) for one in spells) if rng.random() < 0.3 else spells
+    """Fair for one in three; down for long for another; else as mixed as for all."""
+    mood = rng.choice(("fair", "down", "mixed"))
+    if mood == "down":
+        return (Spell(1800.0, rng.choice(DOWN), None, False, rng.choice((0.3, 2.0, 10.0))),)
+    return () if mood == "fair" else tuple(_spell(rng) for _ in range(rng.randint(1, 3)))
 
 
 def _scenario_of(seed: int) -> Scenario:
@@ -238,7 +240,7 @@ def _budget(rng: random.Random, pictures: int) -> int:
 
 def _spell(rng: random.Random) -> Spell:
     room = rng.choice((None, None, None, 1, 2, 4, 8))
-    weather = rng.choice(tuple(FAULTS)[:-2]) if rng.random() < 0.93 else rng.choice(tuple(FAULTS)[-2:])
+    weather = rng.choice(tuple(FAULTS)[:-3]) if rng.random() < 0.93 else rng.choice(tuple(FAULTS)[-3:-1])
     return Spell(
         rng.choice((2.0, 10.0, 30.0, 120.0, 600.0)),
         weather,
