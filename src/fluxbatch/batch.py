@@ -29,7 +29,7 @@ from fluxbatch.manifest.request import ImageRequest
 from fluxbatch.models.money import ZERO, Money
 from fluxbatch.prepare import Prepared, histories_of, now_text, now_us
 from fluxbatch.report import REPORT, to_markdown
-from fluxbatch.summary import Summary, summarise
+from fluxbatch.summary import Summary, summaries_of, summarise
 
 Asked = tuple[ImageRequest, History]
 
@@ -189,6 +189,7 @@ class Batch:
             seconds=time.monotonic() - self.started_s,
             dataset=prepared.dataset.folder,
             spent_before=prepared.recovery.balance.spent,
+            models=summaries_of(self.engine.lanes),
         )
 
     async def _write_down(self, summary: Summary) -> None:

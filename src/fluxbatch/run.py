@@ -203,7 +203,8 @@ def _lanes(ready: Prepared, world: World, stop: Stop) -> Lanes:
     def open_lane(model: Model, its_stop: Stop, give_up: Callable[[str], None]) -> Lane:
         known = learned.get(model.id)
         gate = Gate(first_flight(settings.max_in_flight, known, paced=settings.rate > 0))
-        lane = Lane(gate, pace, Hold(settings.patience * 60.0, give_up), its_stop, Quota(due[model.id]))
+        hold, to = Hold(settings.patience * 60.0, give_up), f" to {model.name}" if len(due) > 1 else ""
+        lane = Lane(gate, pace, hold, its_stop, Quota(due[model.id]), to)
         pace.recall(lane, None if known is None else known.rate_per_minute)
         return lane
 

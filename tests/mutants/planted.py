@@ -208,10 +208,38 @@ BUGS: tuple[Bug, ...] = (
     ),
     _bug(
         "a crash may lose more than was in flight",
-        ENGINE,
+        "dispatch/lane.py",
         "                await exposure.begin()\n",
-        "",
+        "                pass\n",
         "tests/dispatch/test_engine.py",
+    ),
+    _bug(
+        "a model that is held keeps what the others need",
+        "dispatch/lane.py",
+        "            if exposure is not None:\n                exposure.end()\n",
+        "",
+        "tests/dispatch/test_lanes.py",
+    ),
+    _bug(
+        "a slow model fills up what all models share",
+        "dispatch/fair.py",
+        "        fewest = min(waiting, key=self._held.__getitem__)\n",
+        "        fewest = waiting[0]\n",
+        "tests/dispatch/test_lanes.py",
+    ),
+    _bug(
+        "a model that is down keeps the next slice from being read",
+        "dispatch/ahead.py",
+        "        while not line.is_out and not self.is_wanted:\n",
+        "        while not line.is_out:\n",
+        "tests/dispatch/test_lanes.py",
+    ),
+    _bug(
+        "what is refused to one model ends the run",
+        "dispatch/lanes.py",
+        "    if found.kind in ABOUT_A_MODEL:\n",
+        "    if found.kind in ABOUT_A_MODEL and not lanes.are_many:\n",
+        "tests/dispatch/test_lanes.py",
     ),
     _bug(
         "an attempt may be resolved twice",
@@ -237,8 +265,8 @@ BUGS: tuple[Bug, ...] = (
     _bug(
         "what waits for its moment is sent after the run was ended",
         ENGINE,
-        "                if self.stop.is_set:\n"
-        "                    await self._take_back(attempt, probe, request.quote.bound)\n"
+        "                if lane.stop.is_set:\n"
+        "                    await self._take_back(attempt, course, probe)\n"
         "                    return None\n",
         "",
         "tests/dispatch/test_engine.py",

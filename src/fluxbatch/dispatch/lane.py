@@ -60,12 +60,16 @@ class Exposed(Protocol):
 class Lane:
     """What a request passes on its way out, and what learns from its answer.
 
-    `stop` ends this lane: the model is given up, or the run is over. The counts are this run's.
+    `stop` ends this lane: the model is given up, or the run is over. `to` names the model where there are several. The
+    counts are this run's.
     """
 
-    def __init__(self, gate: Gate, pace: Pace, hold: Hold, stop: Stop, quota: Quota | None = None) -> None:
+    def __init__(
+        self, gate: Gate, pace: Pace, hold: Hold, stop: Stop, quota: Quota | None = None, to: str = ""
+    ) -> None:
         self.gate, self.pace, self.hold, self.stop = gate, pace, hold, stop
         self.quota = quota or Quota(0)
+        self._to = to
         self.feeding = asyncio.Lock()
         """Held by the slice whose rows come next."""
         self.requests = self.refusals = self.made = self.unreached = self.peak_in_flight = 0
@@ -166,7 +170,7 @@ class Lane:
         if not flying.probe:  # "no room for one" says nothing about how many had room before
             self._follow(adapt.refused(self.gate.flight, self.in_flight, _now()))
         if self.gate.flight.limit < before:
-            log.info("no room for %d in flight (%s): now %d", before, outcome.code, self.gate.flight.limit)
+            log.info("no room for %d in flight%s (%s): now %d", before, self._to, outcome.code, self.gate.flight.limit)
         self._full_in_a_row = 0 if self._older_is_out(flying) else self._full_in_a_row + 1
         if flying.probe or self._full_in_a_row >= FULL_IN_A_ROW:
             self._trouble(flying, Trouble.ROOM, outcome.message, outcome.retry_after_s)
@@ -197,7 +201,8 @@ class Lane:
         elif self.hold.pause is None:
             self.hold.begin(trouble, detail, after_s)
             if trouble is not Trouble.RATE:
-                log.warning("sending pauses: %s (%s); one probe goes out at growing intervals", trouble.text, detail)
+                told = "sending%s pauses: %s (%s); one probe goes out at growing intervals"
+                log.warning(told, self._to, trouble.text, detail)
 
     def _prove(self, flying: Flying) -> None:
         if flying.proved:
@@ -216,7 +221,7 @@ class Lane:
             if self.hold.pause is not None and self.hold.pause.trouble is Trouble.FAILURES:
                 self._record = Record()
             if self.hold.pause is not None and self.hold.pause.trouble is not Trouble.RATE:
-                log.info("the probe went through: sending goes on")
+                log.info("the probe went through: sending%s goes on", self._to)
             self.hold.passed()
 
     def _lifted(self) -> None:

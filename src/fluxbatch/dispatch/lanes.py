@@ -5,12 +5,15 @@ A model that is given up ends alone: its rows are not reached, the others go on.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 
 from fluxbatch.cloudflare.outcome import Fatal
 from fluxbatch.dispatch.lane import Lane
 from fluxbatch.dispatch.stop import Stop, StoppedBy
 from fluxbatch.models.catalogue import Model
+
+log = logging.getLogger(__name__)
 
 OpenLane = Callable[[Model, Stop, Callable[[str], None]], Lane]
 """Makes a model's lane: with the stop that ends it, and whom to tell that patience has run out."""
@@ -60,6 +63,8 @@ class Lanes:
             return
         self._given_up[model.id] = (by, reason)
         self.on_end(model.id)
+        if self.are_many:
+            log.warning("nothing more is sent to %s: %s", model.name, reason)
         if self._due | self._lanes.keys() <= self._given_up.keys():
             self._end_of_the_run()
         lane.stop.request(by, reason)
