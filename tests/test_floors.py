@@ -67,6 +67,7 @@ PURE = (
     "cloudflare/wire.py",
     "cloudflare/wording.py",
     "dataset/record.py",
+    "dispatch/drift.py",
     "dispatch/rate.py",
     "dispatch/retry.py",
     "report.py",

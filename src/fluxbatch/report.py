@@ -48,6 +48,9 @@ def _lines(summary: Summary, title: str) -> Iterator[str]:
     if summary.stopped_by is not None:
         yield f"**Stopped by {summary.stopped_by.value}**: {_cell(summary.reason or '')}"
         yield ""
+    for drift in summary.drifts:
+        yield f"**Note**: {_cell(str(drift))}"
+        yield ""
     yield from _table("pictures", "", [(name, f"{count:,}") for name, count in picture_rows(summary)])
     yield from _table("money", "", spend_rows(summary))
     codes = [(code, f"{count:,}") for code, count in summary.codes.items()]

@@ -58,8 +58,15 @@ def trouble(batch: Batch) -> str | None:
     """What holds the run up, if anything does."""
     if batch.stop.is_set:
         return f"stopping ({batch.stop.by}): {batch.tally.in_flight} in flight are waited for"
-    pause = batch.engine.lane.hold.pause
-    return None if pause is None else f"sending pauses: {pause.trouble.text} ({pause.detail})"
+    lanes = batch.engine.lanes
+    paused = [(model.name, lane.hold.pause) for model, lane in lanes if lane.hold.pause and not lane.stop.is_set]
+    return (
+        "; ".join(
+            f"sending {f'to {name} ' if lanes.are_many else ''}pauses: {pause.trouble.text} ({pause.detail})"
+            for name, pause in paused
+        )
+        or None
+    )
 
 
 def view(batch: Batch) -> Group:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fluxbatch.dispatch.drift import Drift
 from fluxbatch.dispatch.stop import Stop, StoppedBy
 from fluxbatch.dispatch.tally import Tally
 from fluxbatch.models.money import Money, decimal_usd, exact
@@ -48,6 +49,8 @@ class Summary:
     reason: str | None
     codes: dict[str, int]
     dataset: Path
+    drifts: tuple[Drift, ...] = ()
+    """Models whose pictures were charged otherwise than expected."""
 
     @property
     def enough_nano_usd(self) -> int:
@@ -97,6 +100,7 @@ class Summary:
             "reason": self.reason,
             "codes": self.codes,
             "dataset": str(self.dataset),
+            "drifts": [_told(drift) for drift in self.drifts],
         }
 
 
@@ -138,4 +142,15 @@ def summarise(
         reason=stop.reason,
         codes=dict(sorted(tally.codes.items())),
         dataset=dataset,
+        drifts=tuple(tally.watch.said.values()),
     )
+
+
+def _told(drift: Drift) -> dict[str, Any]:
+    return {
+        "model": drift.model,
+        "pictures": drift.pictures,
+        "expected_neurons": exact(drift.expected.neurons),
+        "charged_neurons": exact(drift.actual.neurons),
+        "percent": None if drift.percent is None else str(drift.percent),
+    }

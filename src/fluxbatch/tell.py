@@ -165,7 +165,7 @@ def show_summary(console: Console, summary: Summary, command: str) -> None:
 
 def closing_lines(summary: Summary, command: str) -> list[str]:
     """How the run ended and what to do next, as sentences."""
-    s, lines = summary, []
+    s, lines = summary, [f"Note: {shown(str(drift), 600)}." for drift in summary.drifts]
     if s.stopped_by is StoppedBy.BUDGET and s.reason == USED_UP:
         lines.append(
             f"Stopped: the budget is used up. {s.left:,} pictures are left; they should cost {usd(s.left_expected)}. "

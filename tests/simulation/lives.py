@@ -9,7 +9,7 @@ import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,7 +27,7 @@ from fluxbatch.dataset import files
 from fluxbatch.dispatch.stop import StoppedBy
 from fluxbatch.errors import FluxbatchError
 from fluxbatch.job import Job
-from fluxbatch.models.catalogue import Model
+from fluxbatch.manifest.request import ImageRequest
 from fluxbatch.prepare import Prepared, prepared
 from fluxbatch.run import World as Parts
 from fluxbatch.run import batch_in, drive
@@ -303,9 +303,9 @@ class _Heard:
 
     lives: Lives
 
-    async def send(self, model: Model, fields: Mapping[str, str], images: Sequence[bytes]) -> Reply | Broken:
+    async def send(self, asked: ImageRequest, images: Sequence[bytes]) -> Reply | Broken:
         world = self.lives.world
-        reply = await world.provider.send(model, fields, images)
+        reply = await world.provider.send(asked, images)
         outcome = read_outcome(reply, datetime.fromtimestamp(world.wall(), UTC))
         what = type(outcome).__name__
         if isinstance(outcome, Throttled):

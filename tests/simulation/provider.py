@@ -14,12 +14,12 @@ import random
 import struct
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from fluxbatch.cloudflare.outcome import Broken, Reply
-from fluxbatch.models.catalogue import Model
+from fluxbatch.manifest.request import ImageRequest
 from tests.simulation.scenario import FAULTS, Life, Spell
 
 WINDOW_S = 60.0
@@ -78,7 +78,7 @@ class Asked:
     prompt: str
     number: int
     """How often this prompt was sent, from 1."""
-    fields: Mapping[str, str]
+    request: ImageRequest
     rng: random.Random
     fault: str = ""
     arrived: bool = False
@@ -128,12 +128,12 @@ class Provider:
             self._spells.popleft()
         return self._spells[0][1] if self._spells else CALM
 
-    async def send(self, model: Model, fields: Mapping[str, str], images: Sequence[bytes]) -> Reply | Broken:
+    async def send(self, request: ImageRequest, images: Sequence[bytes]) -> Reply | Broken:
         """What the client would bring back: a reply, or that none came within the deadline."""
-        prompt = fields["prompt"]
+        prompt = request.prompt
         self._tries[prompt] += 1
         number = self._tries[prompt]
-        asked = Asked(prompt, number, fields, random.Random(f"{self.seed} {prompt} {number}"))
+        asked = Asked(prompt, number, request, random.Random(f"{self.seed} {prompt} {number}"))
         asked.waiting = asyncio.get_running_loop().create_future()
         asked.fault = self._fault(asked.rng)
         self.asked.append(asked)
@@ -233,9 +233,9 @@ class Provider:
     @staticmethod
     def _charge(asked: Asked) -> int:
         """37.5 neurons a tile and step over the requested area; now and then the whole tile."""
-        pixels = int(asked.fields["width"]) * int(asked.fields["height"])
-        fraction = round(int(asked.fields["steps"]) * 3750 * pixels / 262_144)
-        return 3750 * int(asked.fields["steps"]) if asked.rng.random() < 0.1 else fraction
+        steps, pixels = asked.request.steps, asked.request.width * asked.request.height
+        fraction = round(steps * 3750 * pixels / 262_144)
+        return 3750 * steps if asked.rng.random() < 0.1 else fraction
 
     def _give(self, asked: Asked, answer: Reply | Broken) -> None:
         waiting = asked.waiting
