@@ -77,6 +77,13 @@ def test_what_a_row_gives_and_its_model_does_not_take_is_refused_before_anything
     assert not desk.out.exists()
 
 
+def test_a_run_says_which_option_was_not_sent_to_whom(desk: Desk) -> None:
+    manifest = written(desk, "prompt,model,width,height", "a,flux-2-dev,256,256", "b,flux-2-klein-4b,256,256")
+    said = desk.run(manifest, "--steps", "3").ended(0)
+    assert "--steps 3 to 1 picture of flux-2-klein-4b (always 4)" in " ".join(said.err.split())
+    assert sorted(table(desk.out).column("steps").to_pylist()) == [3, 4]
+
+
 def test_failures_are_a_manifest_of_the_same_requests(desk: Desk) -> None:
     """A row that was refused is found again by its key, negative prompt and fixed steps included: nothing is due."""
     lines = (
