@@ -6,6 +6,7 @@ Nothing here talks to Cloudflare, and nothing needs an event loop.
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +30,8 @@ from fluxbatch.manifest.rejected import RejectedWriter
 from fluxbatch.manifest.request import ImageRequest
 from fluxbatch.models.money import ZERO
 from fluxbatch.start import Recovery, book_parts, open_dataset, recover_all
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,8 @@ def prepared(job: Job) -> Iterator[Prepared]:
                 histories = histories_of(store, dataset.id)
                 plan = make_plan(rows, manifest.complaints, recovery.balance, histories, due_rule(job))
                 sound(plan, job, manifest)
+        for text in job.defaults().not_sent(plan.pictures_by_model()):
+            log.warning("not sent: %s", text)
         yield Prepared(job, run, manifest, store, dataset, spool, recovery, plan)
 
 

@@ -84,6 +84,13 @@ class Plan:
         else:
             self._is_full = True
 
+    def pictures_by_model(self) -> Counter[Model]:
+        """Due pictures by model."""
+        pictures: Counter[Model] = Counter()
+        for shape, count in self.shapes.items():
+            pictures[shape.model] += count
+        return pictures
+
     @staticmethod
     def price(shape: Shape) -> Quote:
         """The price of one picture of a shape."""
