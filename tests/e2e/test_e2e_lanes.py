@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 
+from fluxbatch.budget import store as side
+from fluxbatch.budget.store import Store
 from tests.e2e.e2e_kit import Desk
 
 MODELS = ("flux-2-dev", "flux-2-klein-4b", "flux-2-klein-9b")
@@ -40,3 +43,13 @@ def test_a_model_that_the_account_may_not_use_ends_alone(desk: Desk) -> None:
     told = json.loads(desk.run(desk.manifest(rows(30)), "--json").ended(5).out)
     assert (told["made"], told["left"], told["stopped_by"]) == (20, 10, "account")
     assert "may not use this model" in told["reason"]
+
+
+def test_what_is_learned_of_each_model_is_remembered_by_itself(desk: Desk) -> None:
+    desk.simulator.change(models={DOWN: {"latency_s": 0.9, "latency_spread": 0}, MODELS[0]: {"latency_s": 0.1}})
+    desk.run(desk.manifest(rows(12))).ended(0)
+    with closing(Store(f"sqlite:///{desk.ledger}")) as store, store.reading() as tx:
+        learned = {name: side.recall(tx, "0" * 32, f"@cf/black-forest-labs/{name}") for name in MODELS}
+    latency_s = {name: one.latency_s or 0.0 for name, one in learned.items() if one is not None}
+    assert latency_s.keys() == set(MODELS)
+    assert latency_s[DOWN] > 0.85 > latency_s[MODELS[0]]

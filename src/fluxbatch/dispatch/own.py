@@ -45,11 +45,12 @@ class Own:
             self.refused_at = None
             self.lift()
 
-    def refused(self, now: float) -> None:
-        """From now to the next request that is let in is one episode."""
+    def refused(self, now: float) -> float:
+        """From now to the next request that is let in is one episode. When the one that is on has begun."""
         self.refused_last = now
         if self.refused_at is None:
             self.refused_at = now
+        return self.refused_at
 
     def begin_at(self, per_second: float) -> None:
         """An earlier run has found this model's own rate."""

@@ -150,10 +150,11 @@ class Pace:
     def refused(self, who: Hashable = None) -> bool:
         """The platform said "too many": from now to the next of this lane that it accepts is one episode.
 
-        True when another lane is in one already, and finds out when it is over: the limit may be the account's.
+        True when another lane was in one before, and will find out when it is over: the limit may be the account's.
         """
-        self.own(who).refused(self._now())
-        return any(other.refused_at is not None for name, other in self._own.items() if name != who)
+        own = self.own(who)
+        began = own.refused(self._now())
+        return any(other.refused_at is not None and other.refused_at < began for other in self._own.values())
 
     def _learn(self, own: Own, refused_at: float, accepted_at: float) -> None:
         others = [other for other in self._own.values() if other is not own]
