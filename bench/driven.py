@@ -20,7 +20,7 @@ from fluxbatch.batch import Batch
 from fluxbatch.cloudflare.outcome import Broken, Reply
 from fluxbatch.dispatch.engine import Sender
 from fluxbatch.job import Job
-from fluxbatch.models.catalogue import Model
+from fluxbatch.manifest.request import ImageRequest
 from fluxbatch.prepare import Prepared, prepared
 from fluxbatch.run import drive, open_batch
 from fluxbatch.settings import load_settings
@@ -63,11 +63,11 @@ class Looking:
         self.began_s: float | None = None
         self.seen: list[Seen] = []
 
-    async def send(self, model: Model, fields: dict[str, str], images: Sequence[bytes]) -> Reply | Broken:
+    async def send(self, asked: ImageRequest, images: Sequence[bytes]) -> Reply | Broken:
         sent_s = time.monotonic()
         if self.began_s is None:
             self.began_s = sent_s
-        reply = await self._sender.send(model, fields, images)
+        reply = await self._sender.send(asked, images)
         status = reply.status if isinstance(reply, Reply) else None
         self.seen.append(Seen(sent_s - self.began_s, time.monotonic() - self.began_s, status))
         return reply

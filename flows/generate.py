@@ -105,7 +105,7 @@ async def _shard_task(batch: Batch, shard: Shard) -> None:
     try:
         await send_and_seal()
     finally:
-        shard.all_out.set()
+        shard.line.close()
 
 
 @asynccontextmanager

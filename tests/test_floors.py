@@ -82,6 +82,7 @@ PURE = (
     "manifest/prompts/writer.py",
     "manifest/address.py",
     "manifest/netblocks.py",
+    "dispatch/drift.py",
     "dispatch/rate.py",
     "dispatch/retry.py",
     "manifest/frame.py",

@@ -18,7 +18,8 @@ from fluxbatch.dispatch.tally import Tally
 from fluxbatch.manifest.request import ImageRequest
 from fluxbatch.models.catalogue import FLUX_2_DEV
 from fluxbatch.models.money import ZERO, Money, charge
-from fluxbatch.summary import Summary, summarise
+from fluxbatch.report import to_markdown
+from fluxbatch.summary import ModelSummary, Summary, summarise
 from fluxbatch.tell import closing_lines, show_summary
 
 SUMMARY = Summary(
@@ -120,6 +121,39 @@ async def test_a_summary_is_the_tally_read_once():
     assert (found.stopped_by, found.reason, found.exit_code) == (StoppedBy.PLATFORM, "the disk", 5)
     assert found.codes == {"3030": 1, "3040": 2}
     assert (found.requests, found.refusals, found.peak_in_flight) == (9, 2, 5)
+
+
+DOWN = ModelSummary("flux-2-klein-4b", 0, 6, 6, 1, 16, None, 15, "the platform has no room for 15 minutes")
+WELL = ModelSummary("flux-2-dev", 1500, 1520, 20, 30, 32, 151.2346, 0, None)
+
+
+def test_each_model_stands_in_the_json_with_what_it_made_and_why_it_ended():
+    told = json.loads(replace(SUMMARY, models=(WELL, DOWN)).to_json())
+    assert told["models"] == [
+        {
+            "name": "flux-2-dev", "made": 1500, "requests": 1520, "refusals": 20, "peak_in_flight": 30, "limit": 32,
+            "latency_s": 151.235, "not_reached": 0, "given_up": None,
+        },
+        {
+            "name": "flux-2-klein-4b", "made": 0, "requests": 6, "refusals": 6, "peak_in_flight": 1, "limit": 16,
+            "latency_s": None, "not_reached": 15, "given_up": "the platform has no room for 15 minutes",
+        },
+    ]  # fmt: skip
+
+
+def test_several_models_are_shown_one_by_one_and_a_single_one_is_not():
+    def shown(*models: ModelSummary) -> str:
+        said = StringIO()
+        show_summary(Console(file=said, width=80), replace(SUMMARY, models=models), "fluxbatch run p.csv")
+        return said.getvalue()
+
+    told = [line.split() for line in shown(replace(WELL, name="stable-diffusion-xl-base-1.0"), DOWN).splitlines()]
+    assert ["stable-diffusion-xl-base-1.0", "1,500", "0", "20", "30", "of", "32", "151.2", "s"] in told
+    assert ["flux-2-klein-4b", "0", "15", "*", "6", "1", "of", "16"] in told
+    assert ["*", "given", "up", "while", "the", "others", "went", "on"] in told
+    assert "flux-2-dev" not in shown(WELL)
+    assert "| flux-2-klein-4b | 0 of 6; 15 not reached" in to_markdown(replace(SUMMARY, models=(WELL, DOWN)), "p.csv")
+    assert "flux-2-dev" not in to_markdown(replace(SUMMARY, models=(WELL,)), "p.csv")
 
 
 def request(number: int, width: int, height: int, steps: int) -> ImageRequest:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from fluxbatch.budget import ledger
 from fluxbatch.budget import store as side
@@ -17,6 +18,7 @@ from fluxbatch.dataset.files import put_atomic
 from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.shards import seal
 from fluxbatch.dataset.spool import Spooled
+from fluxbatch.dispatch.ahead import Ahead, Line
 from fluxbatch.dispatch.engine import Due, Ended, Engine
 from fluxbatch.dispatch.retry import is_due
 from fluxbatch.dispatch.stop import Stop, StoppedBy
@@ -27,7 +29,7 @@ from fluxbatch.manifest.request import ImageRequest
 from fluxbatch.models.money import ZERO, Money
 from fluxbatch.prepare import Prepared, histories_of, now_text, now_us
 from fluxbatch.report import REPORT, to_markdown
-from fluxbatch.summary import Summary, summarise
+from fluxbatch.summary import Summary, summaries_of, summarise
 
 Asked = tuple[ImageRequest, History]
 
@@ -42,7 +44,8 @@ class Shard:
     due: list[Due] = field(default_factory=list)
     waiting: list[Spooled] = field(default_factory=list)
     """Pictures of this slice that are booked and in the spool: from an earlier run, or made in this one."""
-    all_out: asyncio.Event = field(default_factory=asyncio.Event)
+    line: Line = field(default_factory=lambda: Ahead().line(()))
+    """The rows that have not started."""
 
 
 @dataclass(slots=True)
@@ -78,6 +81,7 @@ class Batch:
         while (found := await self.engine.behind(next, slices, None)) is not None:
             shard = self._shard(*found)
             if shard.due or shard.waiting:
+                shard.line = self.engine.ahead.line(one.request.model.id for one in shard.due)
                 yield shard
 
     async def work(self, shard: Shard) -> None:
@@ -86,11 +90,12 @@ class Batch:
         def ended(one: Ended) -> None:
             self._ended(shard, one)
 
-        await self.engine.send_all(shard.due, ended, shard.all_out)
+        await self.engine.send_all(shard.due, ended, shard.line)
         await self._seal(shard.waiting)
 
     async def close(self) -> Summary:
         """Seal what no shard has taken, write down the failures, and sum up."""
+        self.engine.lanes.close()
         await self._seal(list(self._unsealed.values()))
         if self.stop.error is None:
             self._disk(self.failures.close)
@@ -184,14 +189,15 @@ class Batch:
             seconds=time.monotonic() - self.started_s,
             dataset=prepared.dataset.folder,
             spent_before=prepared.recovery.balance.spent,
+            models=summaries_of(self.engine.lanes),
         )
 
     async def _write_down(self, summary: Summary) -> None:
         job, run, ended_us = self.prepared.job, self.prepared.run, now_us()
-        model, learned = job.defaults().model.id, self.engine.lane.learned()
+        learned = [(model.id, lane.learned()) for model, lane in self.engine.lanes if lane.made]
         try:
             await self.journal.do(lambda tx: side.close_run(tx, run, summary.stopped_by, summary.to_json(), ended_us))
-            if summary.made:
-                await self.journal.do(lambda tx: side.remember(tx, job.account, model, learned))
+            for model, what in learned:
+                await self.journal.do(partial(side.remember, account=job.account, model=model, what=what))
         except LedgerError as error:
             self.stop.request(StoppedBy.PLATFORM, str(error), error)

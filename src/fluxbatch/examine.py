@@ -26,7 +26,7 @@ from fluxbatch.dataset import files
 from fluxbatch.dataset.catalogue import AND_REBUILD, CATALOGUE, REBUILD, Dataset, looks_like_one
 from fluxbatch.dataset.spool import Spooled, scan
 from fluxbatch.dataset.verify import Finding, verify_dataset
-from fluxbatch.errors import DatasetError, DatasetInUse, FluxbatchError, StorageError
+from fluxbatch.errors import DatasetError, DatasetInUse, FluxbatchError, ManifestError, StorageError
 from fluxbatch.job import SIMULATOR_ACCOUNT_ID, credentials_of, defaults_of
 from fluxbatch.models.catalogue import MODELS
 from fluxbatch.models.money import Money, decimal_usd, exact
@@ -201,6 +201,8 @@ def examine(settings: Settings, out: Path, console: Console) -> int:
 def _tried(what: str, look: Callable[[], Check]) -> Check:
     try:
         return look()
+    except ManifestError as error:  # what it is about stands in its complaints
+        return Check(what, "", "; ".join([str(error), *map(str, error.complaints)]))
     except FluxbatchError as error:
         return Check(what, "", str(error))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -102,20 +101,9 @@ def _as_json(model: Model) -> dict[str, Any]:
 
 def plan_notes(plan: Plan, defaults: Defaults, file: Path | None) -> list[tuple[str, str]]:
     """What a plan says beside the sums: which options are not sent to which models, and whose prices these are."""
-    pictures: Counter[Model] = Counter()
-    for shape, count in plan.shapes.items():
-        pictures[shape.model] += count
-    notes = [("not sent", text) for text in _not_sent(pictures, defaults)]
+    pictures = plan.pictures_by_model()
+    notes = [("not sent", text) for text in defaults.not_sent(pictures)]
     return [*notes, ("prices", _prices_read(tuple(pictures) or defaults.catalogue.models, file))]
-
-
-def _not_sent(pictures: Counter[Model], defaults: Defaults) -> Iterator[str]:
-    for name, value in defaults.given.items():
-        for model, count in pictures.items():
-            if not model.takes(name):
-                instead = f"always {fixed(model, name)}" if name in SIZED else "which takes none"
-                pictures_of = "picture of" if count == 1 else "pictures of"
-                yield f"--{name} {value:g} to {count:,} {pictures_of} {model.name} ({instead})"
 
 
 def _prices_read(models: Sequence[Model], file: Path | None) -> str:

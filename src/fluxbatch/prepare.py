@@ -6,6 +6,7 @@ Nothing here talks to Cloudflare, and nothing needs an event loop.
 from __future__ import annotations
 
 import contextlib
+import logging
 import secrets
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -30,6 +31,8 @@ from fluxbatch.manifest.rejected import RejectedWriter
 from fluxbatch.manifest.request import Complaint, ImageRequest
 from fluxbatch.models.money import ZERO
 from fluxbatch.start import Recovery, book_parts, open_dataset, recover_all
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ def prepared(job: Job) -> Iterator[Prepared]:
     with ExitStack() as stack:
         store = stack.enter_context(contextlib.closing(job.open_store()))
         run = new_run_id()
-        prices = PriceList(run, datetime.now(UTC).isoformat(timespec="seconds"), job.catalogue.price_list())
+        prices = PriceList(run, now_text(), job.catalogue.price_list())
         dataset = open_dataset(job.out, manifest.own_schema, job.is_simulated, prices)
         stack.enter_context(dataset.hold())
         spool = dataset.spool()
@@ -75,6 +78,8 @@ def prepared(job: Job) -> Iterator[Prepared]:
                 plan = make_plan(rows, manifest.complaints, recovery.balance, histories, due_rule(job))
                 sound(_hosts_told(plan, manifest), job, manifest)
         write_cited(dataset.folder, plan.cited)
+        for text in job.defaults().not_sent(plan.pictures_by_model()):
+            log.warning("not sent: %s", text)
         yield Prepared(job, run, manifest, store, dataset, spool, recovery, plan)
 
 

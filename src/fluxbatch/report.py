@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from fluxbatch.models.money import decimal_usd, exact
 from fluxbatch.plain import plain
-from fluxbatch.summary import Summary
+from fluxbatch.summary import ModelSummary, Summary
 
 REPORT = "report.md"
 
@@ -48,8 +48,13 @@ def _lines(summary: Summary, title: str) -> Iterator[str]:
     if summary.stopped_by is not None:
         yield f"**Stopped by {summary.stopped_by.value}**: {_cell(summary.reason or '')}"
         yield ""
+    for drift in summary.drifts:
+        yield f"**Note**: {_cell(str(drift))}"
+        yield ""
     yield from _table("pictures", "", [(name, f"{count:,}") for name, count in picture_rows(summary)])
     yield from _table("money", "", spend_rows(summary))
+    if len(summary.models) > 1:
+        yield from _table("model", "made, of requests", [_model_row(one) for one in summary.models])
     codes = [(code, f"{count:,}") for code, count in summary.codes.items()]
     if codes:
         yield from _table("answers without a picture (code)", "how often", codes)
@@ -57,6 +62,11 @@ def _lines(summary: Summary, title: str) -> Iterator[str]:
         f"{summary.requests:,} requests, {summary.refusals:,} turned away, at most {summary.peak_in_flight:,} in "
         f"flight, {summary.seconds:.1f} s. Rows without a picture stand in `failures.parquet`."
     )
+
+
+def _model_row(one: ModelSummary) -> tuple[str, str]:
+    left = f"; {one.not_reached:,} not reached: {one.given_up}" if one.not_reached and one.given_up else ""
+    return one.name, f"{one.made:,} of {one.requests:,}{left}"
 
 
 def _table(first: str, second: str, rows: list[tuple[str, str]]) -> Iterator[str]:

@@ -15,6 +15,7 @@ import os
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -26,20 +27,25 @@ from pydantic import SecretStr
 from fluxbatch.batch import Batch, Shard
 from fluxbatch.budget import store as side
 from fluxbatch.budget.journal import Journal, ThreadJournal
+from fluxbatch.budget.plan import Plan
 from fluxbatch.cloudflare.client import Client
 from fluxbatch.cloudflare.outcome import Fatal
 from fluxbatch.dataset.failures import FailureWriter
 from fluxbatch.dispatch.adapt import Gate, first_flight
+from fluxbatch.dispatch.ahead import Ahead
 from fluxbatch.dispatch.engine import Engine, Offload, Sender
+from fluxbatch.dispatch.fair import Shares
 from fluxbatch.dispatch.hold import Hold
 from fluxbatch.dispatch.keep import Keeper
 from fluxbatch.dispatch.lane import Lane
+from fluxbatch.dispatch.lanes import Lanes, end_by
 from fluxbatch.dispatch.pace import Pace
 from fluxbatch.dispatch.retry import Quota
 from fluxbatch.dispatch.stop import Stop, StoppedBy
 from fluxbatch.dispatch.tally import Tally
 from fluxbatch.errors import FluxbatchError, UsageError
 from fluxbatch.job import Job, credentials_of
+from fluxbatch.models.catalogue import Model
 from fluxbatch.prepare import Prepared, now_us
 
 log = logging.getLogger(__name__)
@@ -49,22 +55,26 @@ SWITCH_S = 0.0005
 
 
 async def drive(batch: Batch, work: Callable[[Shard], Awaitable[object]]) -> None:
-    """Run each shard's work; the next shard begins when the one before has nothing left to start."""
+    """Run each shard's work; the next shard begins when the one before has nothing left to start, or when a model would
+    be idle behind the rows of another."""
     async with asyncio.TaskGroup() as group:
         try:
             async for shard in batch.shards():
                 # Once the run is over nothing is sent: what is left is only counted, which is no work to be watched.
                 task = group.create_task(_worked(batch.work if batch.stop.is_set else work, shard))
-                started = asyncio.ensure_future(shard.all_out.wait())
-                await asyncio.wait((task, started), return_when=asyncio.FIRST_COMPLETED)
-                started.cancel()
+                wanted = asyncio.ensure_future(batch.engine.ahead.wanted(shard.line))
+                await asyncio.wait((task, wanted), return_when=asyncio.FIRST_COMPLETED)
+                wanted.cancel()
         except FluxbatchError as error:
             # The manifest has changed since it was checked, or the ledger cannot be read; what is out is finished.
             batch.stop.request(StoppedBy.PLATFORM, str(error), None if isinstance(error, UsageError) else error)
 
 
 async def _worked(work: Callable[[Shard], Awaitable[object]], shard: Shard) -> None:
-    await work(shard)  # called in here: a task that is cancelled before it begins leaves no coroutine behind
+    try:
+        await work(shard)  # called in here: a task that is cancelled before it begins leaves no coroutine behind
+    finally:
+        shard.line.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +115,7 @@ async def open_batch(ready: Prepared) -> AsyncIterator[Batch]:
             stack.enter_context(_responsive())
         batch = await stack.enter_async_context(batch_in(World(client, journal, executor, behind), ready))
         if ready.plan.due:
-            await _preflight(client, ready.job, batch.stop)
+            await _preflight(client, ready.plan, batch.engine)
         yield batch
 
 
@@ -118,6 +128,8 @@ async def batch_in(world: World, ready: Prepared) -> AsyncIterator[Batch]:
         run, dataset, manifest = ready.run, ready.dataset.id, str(ready.job.manifest)
         await world.journal.do(lambda tx: side.open_run(tx, run, dataset, manifest, now_us()))
         batch = Batch(ready, world.journal, _engine(ready, world), failures, time.monotonic())
+        if ready.recovery.too_dear is not None:
+            batch.stop.request(StoppedBy.PLATFORM, ready.recovery.too_dear)
         yield batch
         await batch.close()
 
@@ -145,22 +157,24 @@ def _offload(executor: Executor) -> Offload:
 
 def _engine(ready: Prepared, world: World) -> Engine:
     job, plan = ready.job, ready.plan
-    stop = Stop()
+    stop, ahead = Stop(), Ahead(_due_of(plan))
+    lanes = _lanes(ready, world, stop)
+    lanes.on_end = ahead.give_up
     return Engine(
         dataset=ready.dataset.id,
         run=ready.run,
         sender=world.sender,
         journal=world.journal,
-        lane=_lane(ready, world, stop),
+        lanes=lanes,
         keeper=_keeper(ready),
         offload=_offload(world.executor),
         behind=_offload(world.behind),
         stop=stop,
         tally=Tally(ready.recovery.balance, asked=plan.asked, already=plan.already, ended=plan.ended.copy()),
-        quota=Quota(plan.due),
         policy=job.policy(),
         now=world.now,
-        exposed=asyncio.Semaphore(job.settings.max_in_flight),
+        exposed=Shares(job.settings.max_in_flight),
+        ahead=ahead,
         chance=world.chance,
     )
 
@@ -169,25 +183,44 @@ def _keeper(ready: Prepared) -> Keeper:
     return Keeper(ready.spool, ready.dataset.own_schema, ready.run, ready.dataset.header.version)
 
 
-def _lane(ready: Prepared, world: World, stop: Stop) -> Lane:
-    job, settings = ready.job, ready.job.settings
+def _due_of(plan: Plan) -> Counter[str]:
+    """How many pictures of each model are to be made, by its id."""
+    due: Counter[str] = Counter()
+    for shape, count in plan.shapes.items():
+        due[shape.model.id] += count
+    return due
+
+
+def _lanes(ready: Prepared, world: World, stop: Stop) -> Lanes:
+    """One lane a model, on one pace: the limit is the account's, over all models."""
+    job, settings, due = ready.job, ready.job.settings, _due_of(ready.plan)
     with ready.store.reading() as tx:
-        learned = side.recall(tx, job.account, job.defaults().model.id)
-    rate = None if learned is None else learned.rate_per_minute
-    return Lane(
-        Gate(first_flight(settings.max_in_flight, learned, paced=settings.rate > 0)),
-        Pace(world.journal, job.account, settings.rate or None, rate, world.now),
-        Hold(settings.patience * 60.0, lambda reason: stop.request(StoppedBy.PLATFORM, reason)),
-        stop,
-    )
+        learned = {model: side.recall(tx, job.account, model) for model in due}
+    rates = [one.rate_per_minute for one in learned.values() if one is not None and one.rate_per_minute is not None]
+    pace = Pace(world.journal, job.account, settings.rate or None, max(rates, default=None), world.now)
+    stop.tell(pace.close)
+
+    def open_lane(model: Model, its_stop: Stop, give_up: Callable[[str], None]) -> Lane:
+        known = learned.get(model.id)
+        gate = Gate(first_flight(settings.max_in_flight, known, paced=settings.rate > 0))
+        hold, to = Hold(settings.patience * 60.0, give_up), f" to {model.name}" if len(due) > 1 else ""
+        lane = Lane(gate, pace, hold, its_stop, Quota(due[model.id]), to)
+        pace.recall(lane, None if known is None else known.rate_per_minute)
+        return lane
+
+    return Lanes(open_lane, stop, due)
 
 
-async def _preflight(client: Client, job: Job, stop: Stop) -> None:
-    found = await client.preflight(job.defaults().model)
-    if isinstance(found, Fatal):
-        stop.request(StoppedBy.ACCOUNT, f"{found.message}; {found.remedy}")
-    elif found is not None:
-        log.warning("the free pre-flight brought no answer (%s); going on", found.message)
+async def _preflight(client: Client, plan: Plan, engine: Engine) -> None:
+    """Each model that has pictures due is asked for once, before anything is sent."""
+    for model in dict.fromkeys(shape.model for shape in plan.shapes):
+        found = await client.preflight(model)
+        if isinstance(found, Fatal):
+            end_by(found, model, engine.lanes, engine.stop)
+        elif found is not None:
+            log.warning("the free pre-flight of %s brought no answer (%s); going on", model.name, found.message)
+        if engine.stop.is_set:
+            return
 
 
 @contextlib.contextmanager
@@ -202,7 +235,8 @@ def simulated(job: Job) -> Iterator[Job]:
     from fluxbatch.simulator.server import Simulator
     from fluxbatch.simulator.settings import SimulatorSettings
 
-    wanted = SimulatorSettings.from_json(os.environ.get("FLUXBATCH_SIMULATOR", "{}"))
+    own = {} if job.settings.models is None else {"models_file": str(job.settings.models.absolute())}
+    wanted = SimulatorSettings.from_json(os.environ.get("FLUXBATCH_SIMULATOR", "{}")).with_changes(own)
     with Simulator(wanted) as simulator:
         account = {"account_id": simulator.account, "api_token": SecretStr(simulator.token)}
         changed = job.settings.model_copy(update={**account, "base_url": simulator.base_url})

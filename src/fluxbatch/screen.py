@@ -58,8 +58,26 @@ def trouble(batch: Batch) -> str | None:
     """What holds the run up, if anything does."""
     if batch.stop.is_set:
         return f"stopping ({batch.stop.by}): {batch.tally.in_flight} in flight are waited for"
-    pause = batch.engine.lane.hold.pause
-    return None if pause is None else f"sending pauses: {pause.trouble.text} ({pause.detail})"
+    lanes = batch.engine.lanes
+    told = []
+    for model, lane in lanes:
+        to = f"to {model.name} " if lanes.are_many else ""
+        if (reason := lanes.why_given_up(model)) is not None:
+            told.append(f"nothing more is sent {to}({reason})")
+        elif (pause := lane.hold.pause) is not None:
+            told.append(f"sending {to}pauses: {pause.trouble.text} ({pause.detail})")
+    return "; ".join(told) or None
+
+
+def lane_facts(batch: Batch) -> list[str]:
+    """One line a model, where there are several."""
+    lanes = batch.engine.lanes
+    return [
+        f"{model.name}: {lane.made:,} made · {lane.in_flight} in flight of {lane.gate.flight.limit}"
+        + ("" if lane.latency_s is None else f" · {lane.latency_s:.1f} s a picture")
+        for model, lane in lanes
+        if lanes.are_many
+    ]
 
 
 def view(batch: Batch) -> Group:
@@ -67,6 +85,7 @@ def view(batch: Batch) -> Group:
     bar = Table.grid(expand=True)
     bar.add_row(ProgressBar(total=max(1, batch.tally.asked), completed=batch.tally.done))
     lines: list[Table | Text] = [bar, Text(facts(batch), overflow="fold")]
+    lines += [Text(line, overflow="fold") for line in lane_facts(batch)]
     if (held := trouble(batch)) is not None:
         lines.append(Text.from_markup(f"[yellow]{shown(held)}[/]"))
     return Group(*lines)
@@ -87,4 +106,5 @@ async def _log(batch: Batch) -> None:
         if held is not None and held != said:
             log.warning("%s", held)
         said = held
-        log.info("%s", facts(batch))
+        for line in (facts(batch), *lane_facts(batch)):
+            log.info("%s", line)

@@ -31,6 +31,7 @@ from fluxbatch.dataset.parts import check_whole
 from fluxbatch.dataset.quarantine import SetAside
 from fluxbatch.dataset.recovery import recover
 from fluxbatch.dataset.spool import Spool, Spooled
+from fluxbatch.dispatch.drift import beyond_bound
 from fluxbatch.errors import DatasetError, LedgerError
 
 log = logging.getLogger(__name__)
@@ -46,6 +47,8 @@ class Recovery:
     stranded: int
     listed: tuple[Part, ...] = ()
     quarantined: tuple[SetAside, ...] = ()
+    too_dear: str | None = None
+    """A picture that the run before could not book any more was charged above its bound: nothing may be sent."""
 
 
 def open_dataset(folder: Path, own_schema: pa.Schema, simulated: bool, prices: PriceList | None = None) -> Dataset:
@@ -93,13 +96,16 @@ def recover_all(
         for entry in found.adoptable:
             adopted += ledger.adopt(tx, AttemptId(dataset.id, entry.key, entry.attempt), entry.actual, run, now_us)
         stranded = ledger.strand(tx, dataset.id, now_us)
+        above = ledger.first_above_bound(tx, dataset.id, now_us) if adopted else None
     if stranded:
         log.warning(
             "%d answers were lost when a run ended: counted as spent, not sent again by themselves", len(stranded)
         )
     balance = _audited(store, dataset.id, account)
     unsealed = {entry.key: entry for entry in found.adoptable}
-    return Recovery(balance, unsealed, adopted, len(stranded), tuple(found.listed), tuple(found.quarantined))
+    listed, quarantined = tuple(found.listed), tuple(found.quarantined)
+    too_dear = None if above is None else beyond_bound(*above)
+    return Recovery(balance, unsealed, adopted, len(stranded), listed, quarantined, too_dear)
 
 
 def _audited(store: Store, dataset: str, account: str) -> Balance:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from fluxbatch.dispatch.drift import Drift
+from fluxbatch.dispatch.lanes import Lanes
 from fluxbatch.dispatch.stop import Stop, StoppedBy
 from fluxbatch.dispatch.tally import Tally
 from fluxbatch.models.money import Money, decimal_usd, exact
@@ -17,6 +19,44 @@ EXIT_BUDGET = 3
 EXIT_SOME_FAILED = 4
 EXIT_STOPPED = 5
 EXIT_INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSummary:
+    """What this run had of one model. `limit`: how many may be in flight, as learned; `latency_s`: of a picture."""
+
+    name: str
+    made: int
+    requests: int
+    refusals: int
+    peak_in_flight: int
+    limit: int
+    latency_s: float | None
+    not_reached: int
+    given_up: str | None
+    """Why nothing more was sent to it while others worked."""
+
+    def to_dict(self) -> dict[str, Any]:
+        latency_s = None if self.latency_s is None else round(self.latency_s, 3)
+        return {**asdict(self), "latency_s": latency_s}
+
+
+def summaries_of(lanes: Lanes) -> tuple[ModelSummary, ...]:
+    """Each model that had pictures due, in the order in which they came."""
+    return tuple(
+        ModelSummary(
+            model.name,
+            lane.made,
+            lane.requests,
+            lane.refusals,
+            lane.peak_in_flight,
+            lane.gate.flight.limit,
+            lane.latency_s,
+            lane.unreached,
+            lanes.why_given_up(model),
+        )
+        for model, lane in lanes
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +88,9 @@ class Summary:
     reason: str | None
     codes: dict[str, int]
     dataset: Path
+    drifts: tuple[Drift, ...] = ()
+    """Models whose pictures were charged otherwise than expected."""
+    models: tuple[ModelSummary, ...] = ()
 
     @property
     def enough_nano_usd(self) -> int:
@@ -97,6 +140,8 @@ class Summary:
             "reason": self.reason,
             "codes": self.codes,
             "dataset": str(self.dataset),
+            "drifts": [_told(drift) for drift in self.drifts],
+            "models": [model.to_dict() for model in self.models],
         }
 
 
@@ -111,6 +156,7 @@ def summarise(
     seconds: float,
     dataset: Path,
     spent_before: Money,
+    models: tuple[ModelSummary, ...] = (),
 ) -> Summary:
     """The tally, read once at the end."""
     balance = tally.balance
@@ -138,4 +184,16 @@ def summarise(
         reason=stop.reason,
         codes=dict(sorted(tally.codes.items())),
         dataset=dataset,
+        drifts=tuple(tally.watch.said.values()),
+        models=models,
     )
+
+
+def _told(drift: Drift) -> dict[str, Any]:
+    return {
+        "model": drift.model,
+        "pictures": drift.pictures,
+        "expected_neurons": exact(drift.expected.neurons),
+        "charged_neurons": exact(drift.actual.neurons),
+        "percent": None if drift.percent is None else str(drift.percent),
+    }

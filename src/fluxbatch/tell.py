@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -20,7 +21,7 @@ from fluxbatch.dispatch.stop import StoppedBy
 from fluxbatch.manifest.request import Complaint
 from fluxbatch.models.money import Money, decimal_usd, exact
 from fluxbatch.plain import plain
-from fluxbatch.summary import Summary
+from fluxbatch.summary import ModelSummary, Summary
 
 COMPLAINTS_SHOWN = 50
 SHAPES_SHOWN = 20
@@ -172,13 +173,30 @@ def show_summary(console: Console, summary: Summary, command: str) -> None:
     table.add_row("requests", f"{s.requests:,}, {s.refusals:,} turned away; at most {s.peak_in_flight:,} in flight")
     table.add_row("time", minutes(s.seconds))
     console.print(table)
+    if len(s.models) > 1:
+        console.print(_models_table(s.models))
     for line in closing_lines(summary, command):
         console.print(line, highlight=False, soft_wrap=True)
 
 
+def _models_table(models: Sequence[ModelSummary]) -> Table:
+    """Fits 80 columns, so that no name of a model is cut."""
+    table = Table(box=SIMPLE, padding=(0, 1, 0, 0))
+    for name in ("model", "made", "left", "refusals", "in flight", "a picture"):
+        table.add_column(name, no_wrap=True)
+    for one in models:
+        left = f"{one.not_reached:,}{' *' if one.given_up else ''}"
+        latency = "" if one.latency_s is None else f"{one.latency_s:.1f} s"
+        in_flight = f"{one.peak_in_flight:,} of {one.limit:,}"
+        table.add_row(shown(one.name), f"{one.made:,}", left, f"{one.refusals:,}", in_flight, latency)
+    if any(one.given_up for one in models):
+        table.caption = "* given up"
+    return table
+
+
 def closing_lines(summary: Summary, command: str) -> list[str]:
     """How the run ended and what to do next, as sentences."""
-    s, lines = summary, []
+    s, lines = summary, [f"Note: {shown(str(drift), 600)}." for drift in summary.drifts]
     if s.stopped_by is StoppedBy.BUDGET and s.reason == USED_UP:
         lines.append(
             f"Stopped: the budget is used up. {s.left:,} pictures are left; they should cost {usd(s.left_expected)}. "

@@ -19,6 +19,7 @@ from fluxbatch.cloudflare.outcome import Broken, Reply
 from fluxbatch.models.catalogue import FLUX_2_DEV
 from fluxbatch.models.money import charge
 from fluxbatch.simulator import Simulator, SimulatorSettings
+from tests.cloudflare.cloudflare_kit import asked
 
 MODEL = FLUX_2_DEV.id
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -200,8 +201,8 @@ class TestAgainstTheSimulator:
         simulator.reset()
         who = Credentials(simulator.account, SecretStr(simulator.token), simulator.base_url)
         async with Client(who, connections=1) as client:
-            for steps in ("1", "7", "7"):
-                await client.send(FLUX_2_DEV, {"prompt": "x", "width": "272", "height": "304", "steps": steps}, [])
+            for steps in (1, 7, 7):
+                await client.send(asked(width=272, height=304, steps=steps), [])
         found = await self.ask(simulator)
         assert isinstance(found, tuple)
         assert sum(one.actual.centineurons for one in found) == simulator.total_centineurons() > 0

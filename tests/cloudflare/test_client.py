@@ -22,10 +22,11 @@ from fluxbatch.cloudflare.client import Client, Credentials
 from fluxbatch.cloudflare.outcome import Broken, Fatal, Lost, NotSent, Reply
 from fluxbatch.errors import UsageError
 from fluxbatch.models.catalogue import FLUX_2_DEV
+from tests.cloudflare.cloudflare_kit import asked
 
 ACCOUNT = "0123456789abcdef0123456789abcdef"
 TOKEN = "cfut_" + "aB3" * 12
-FIELDS = {"prompt": "a red fox — 狐", "width": "1024", "height": "768", "steps": "25"}
+FOX = asked(prompt="a red fox — 狐")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nCF-AI-Neurons: 37.50\r\nSet-Cookie: a=b; Path=/\r\n\r\n{}"
 
 
@@ -125,7 +126,7 @@ async def send_once(
     url: str, *, deadline_s: float = 5.0, connections: int = 4, images: tuple[bytes, ...] = ()
 ) -> Reply | Broken:
     async with Client(credentials(url), connections=connections, deadline_s=deadline_s) as client:
-        return await client.send(FLUX_2_DEV, FIELDS, images)
+        return await client.send(FOX, images)
 
 
 def free_port() -> int:
@@ -166,8 +167,8 @@ async def test_cookies_are_not_kept() -> None:
         # By name: aiohttp's own jar keeps no cookie of a bare address anyway.
         Client(credentials(server.url.replace("127.0.0.1", "localhost")), connections=1) as client,
     ):
-        await client.send(FLUX_2_DEV, FIELDS, [])
-        await client.send(FLUX_2_DEV, FIELDS, [])
+        await client.send(FOX, [])
+        await client.send(FOX, [])
     assert [heard.headers.get("cookie") for heard in server.heard] == [None, None]
     assert server.connections == 1
 
@@ -178,7 +179,7 @@ async def test_extra_headers_are_sent_and_cannot_replace_the_token() -> None:
         serving(saying(OK)) as server,
         Client(credentials(server.url), connections=1, extra_headers=extra) as client,
     ):
-        await client.send(FLUX_2_DEV, FIELDS, [])
+        await client.send(FOX, [])
     assert server.heard[0].headers["cf-aig-authorization"] == "Bearer gateway"
     assert server.heard[0].headers["authorization"] == f"Bearer {TOKEN}"
 
@@ -191,7 +192,7 @@ async def test_all_in_flight_have_a_connection_of_their_own() -> None:
         writer.write(OK)
 
     async with serving(together) as server, Client(credentials(server.url), connections=32, deadline_s=20) as client:
-        replies = await asyncio.gather(*(client.send(FLUX_2_DEV, FIELDS, []) for _ in range(32)))
+        replies = await asyncio.gather(*(client.send(FOX, []) for _ in range(32)))
     assert all(isinstance(reply, Reply) for reply in replies)
     assert server.connections == 32
 
@@ -225,8 +226,8 @@ async def test_a_post_is_not_sent_again_when_a_kept_connection_dies_under_it() -
         await next(answers)(writer)
 
     async with serving(first_then_close) as server, Client(credentials(server.url), connections=1) as client:
-        first = await client.send(FLUX_2_DEV, FIELDS, [])
-        second = await client.send(FLUX_2_DEV, FIELDS, [])
+        first = await client.send(FOX, [])
+        second = await client.send(FOX, [])
     assert isinstance(first, Reply)
     assert isinstance(second, Broken)
     assert second.kind == "lost"
@@ -238,9 +239,9 @@ async def test_a_connection_that_the_server_closed_after_its_answer_is_not_used_
         serving(saying_and_closing(OK)) as server,
         Client(credentials(server.url), connections=1) as client,
     ):
-        first = await client.send(FLUX_2_DEV, FIELDS, [])
+        first = await client.send(FOX, [])
         await asyncio.wait_for(server.closed.wait(), 5)
-        second = await client.send(FLUX_2_DEV, FIELDS, [])
+        second = await client.send(FOX, [])
     assert isinstance(first, Reply)
     assert isinstance(second, Reply)
     assert [heard.connection for heard in server.heard] == [1, 2]
@@ -289,7 +290,7 @@ async def test_a_request_without_a_free_connection_is_not_sent(monkeypatch: pyte
         serving(silent) as server,
         Client(credentials(server.url), connections=1, deadline_s=2.0) as client,
     ):
-        replies = await asyncio.gather(*(client.send(FLUX_2_DEV, FIELDS, []) for _ in range(2)))
+        replies = await asyncio.gather(*(client.send(FOX, []) for _ in range(2)))
     assert sorted(reply.kind for reply in replies if isinstance(reply, Broken)) == ["lost", "not_sent"]
     assert len(server.heard) == 1
 
@@ -422,7 +423,7 @@ async def test_a_cancellation_passes_through_at_once_and_closes_the_connection(s
 
     arrived = asyncio.Event()
     async with serving(hanging) as server, Client(credentials(server.url), connections=1) as client:
-        sending = asyncio.create_task(client.send(FLUX_2_DEV, FIELDS, []))
+        sending = asyncio.create_task(client.send(FOX, []))
         await arrived.wait()
         await asyncio.sleep(0.05)  # let the client read what there is
         sending.cancel()
@@ -476,7 +477,7 @@ def test_credentials_that_cannot_be_sent_are_refused(account: str, token: str, u
 
 async def test_a_client_that_is_not_open_says_so() -> None:
     with pytest.raises(RuntimeError, match="async with"):
-        await Client(credentials("http://127.0.0.1:1"), connections=1).send(FLUX_2_DEV, FIELDS, [])
+        await Client(credentials("http://127.0.0.1:1"), connections=1).send(FOX, [])
 
 
 def listing(body: bytes, status: int = 200) -> Answer:

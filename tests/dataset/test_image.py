@@ -134,3 +134,21 @@ def test_no_bytes_make_it_raise(kind: str, changes: list[tuple[float, int]], cut
     picture = inspect(bytes(content[: int(cut * len(content)) or None]), 64, 48)
     assert picture.check in {"ok", "wrong_size", "undecodable", "blank"}
     assert (picture.phash is None) == (picture.check == "undecodable")
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_of_the_largest_size_is_looked_at_and_its_size_is_its_own(progressive: bool) -> None:
+    image = Image.linear_gradient("L").resize((2500, 2500)).convert("RGB")
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", progressive=progressive)
+    content = buffer.getvalue()
+    whole, half = inspect(content, 2500, 2500), inspect(content[: len(content) // 2], 2500, 2500)
+    assert (whole.check, whole.width, whole.height) == ("ok", 2500, 2500)
+    assert whole.phash is not None
+    assert (half.check, half.width, half.height) == ("undecodable", 2500, 2500)
+
+
+def test_a_picture_of_the_asked_size_is_right_and_so_is_one_that_was_cut() -> None:
+    assert inspect(jpeg(1001, 333), 1001, 333).check == "ok"
+    assert inspect(jpeg(992, 320), 1001, 333).check == "ok"
+    assert inspect(jpeg(1000, 328), 1001, 333).check == "wrong_size"

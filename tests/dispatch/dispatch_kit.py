@@ -21,13 +21,16 @@ from fluxbatch.budget.store import Store
 from fluxbatch.cloudflare.outcome import Broken, Delivered, Reply, read_outcome
 from fluxbatch.dataset.spool import Spooled
 from fluxbatch.dispatch.adapt import Gate, first_flight
+from fluxbatch.dispatch.ahead import Line
 from fluxbatch.dispatch.engine import Due, Ended, Engine
+from fluxbatch.dispatch.fair import Shares
 from fluxbatch.dispatch.hold import Hold
 from fluxbatch.dispatch.keep import Answer
 from fluxbatch.dispatch.lane import Lane
+from fluxbatch.dispatch.lanes import Lanes
 from fluxbatch.dispatch.pace import Pace
 from fluxbatch.dispatch.retry import Quota, RetryPolicy
-from fluxbatch.dispatch.stop import Stop, StoppedBy
+from fluxbatch.dispatch.stop import Stop
 from fluxbatch.dispatch.tally import Tally
 from fluxbatch.manifest.request import ImageRequest, content_digest, request_key
 from fluxbatch.models.catalogue import FLUX_2_DEV, Model
@@ -43,11 +46,13 @@ ACCOUNT = "a" * 32
 JPEG = b"\xff\xd8\xff\xe0 a picture, as far as anybody here looks"
 
 
-def request(number: int, width: int = 512, height: int = 512, steps: int = 25) -> ImageRequest:
+def request(
+    number: int, width: int = 512, height: int = 512, steps: int = 25, model: Model = FLUX_2_DEV
+) -> ImageRequest:
     prompt = f"picture {number}"
-    content = content_digest(FLUX_2_DEV, prompt, width, height, steps, None, None, ())
+    content = content_digest(model, prompt, width, height, steps, None, None, ())
     key = request_key(content, 0)
-    return ImageRequest(number, None, FLUX_2_DEV, prompt, width, height, steps, None, None, (), 0, key)
+    return ImageRequest(number, None, model, prompt, width, height, steps, None, None, (), 0, key)
 
 
 def requests(count: int, width: int = 512, height: int = 512, steps: int = 25) -> list[ImageRequest]:
@@ -91,6 +96,7 @@ class Sent:
     at_s: float
     others: int
     """How many are being answered at this moment."""
+    model: str = FLUX_2_DEV.name
 
 
 Script = Callable[[Sent], tuple[float, Reply | Broken | BaseException]]
@@ -115,10 +121,10 @@ class ScriptedSender:
         self.peak = 0
         self._tries: dict[str, int] = {}
 
-    async def send(self, model: Model, fields: Mapping[str, str], images: Sequence[bytes]) -> Reply | Broken:
-        prompt = fields["prompt"]
+    async def send(self, asked: ImageRequest, images: Sequence[bytes]) -> Reply | Broken:
+        prompt = asked.prompt
         self._tries[prompt] = self._tries.get(prompt, 0) + 1
-        sent = Sent(len(self.sent) + 1, prompt, self._tries[prompt], now(), self.in_flight)
+        sent = Sent(len(self.sent) + 1, prompt, self._tries[prompt], now(), self.in_flight, asked.model.name)
         self.sent.append(sent)
         assert len(self.sent) <= SENDS_MAX, "a storm"
         latency_s, answer = self.script(sent)
@@ -219,8 +225,10 @@ class World:
         journal: Any = None,
         clock: Clock | None = None,
         seed: int = 1,
+        models: Sequence[Model] = (FLUX_2_DEV,),
     ) -> None:
         self.store = store
+        self.most = most
         self.clock = clock or Clock()
         self.sender = ScriptedSender(script)
         self.stop = Stop()
@@ -229,41 +237,52 @@ class World:
         with store.transaction() as tx:
             balance = ledger.open_budget(tx, DATASET, ACCOUNT, "/pictures", round(cap_usd * 1e9))
         self.tally = Tally(balance, asked=pictures)
-        self.hold = Hold(patience_s, lambda reason: self.stop.request(StoppedBy.PLATFORM, reason))
-        self.gate = Gate(first_flight(most, learned, rate is not None))
         self.pace = Pace(self.journal, ACCOUNT, rate, None, self.clock)
-        self.lane = Lane(self.gate, self.pace, self.hold, self.stop)
+        self.stop.tell(self.pace.close)
+
+        def open_lane(model: Model, its_stop: Stop, give_up: Callable[[str], None]) -> Lane:
+            gate = Gate(first_flight(most, learned, rate is not None))
+            return Lane(gate, self.pace, Hold(patience_s, give_up), its_stop, Quota(pictures // len(models)))
+
+        self.lanes = Lanes(open_lane, self.stop, [model.id for model in models])
+        self.lane = self.lanes.of(models[0])
+        self.gate, self.hold = self.lane.gate, self.lane.hold
         self.engine = Engine(
             dataset=DATASET,
             run="run-1",
             sender=self.sender,
             journal=self.journal,
-            lane=self.lane,
+            lanes=self.lanes,
             keeper=self.keeper,
             offload=inline,
             behind=inline,
             stop=self.stop,
             tally=self.tally,
-            quota=Quota(pictures),
             policy=policy or RetryPolicy(),
             now=self.clock,
-            exposed=asyncio.Semaphore(most),
+            exposed=Shares(most),
             chance=random.Random(seed),
         )
 
     async def send(self, due: Sequence[ImageRequest], histories: Mapping[str, History] | None = None) -> Came:
         """Send them all; afterwards the tally and the ledger say the same, and nothing is left in flight."""
         ended: list[Ended] = []
-        all_out = asyncio.Event()
+        line = self.line(due)
         began = now()
         waiting = [Due(one, (histories or {}).get(one.key, NEVER_SENT)) for one in due]
-        await self.engine.send_all(waiting, ended.append, all_out)
+        await self.engine.send_all(waiting, ended.append, line)
         balance = self.balance
-        assert all_out.is_set()
+        assert line.is_out
         assert sorted(one.request.row for one in ended) == sorted(one.row for one in due)
         assert self.tally.balance == balance
-        assert (self.gate.in_use, self.lane.in_flight, self.sender.in_flight) == (0, 0, 0)
+        for _, lane in self.lanes:
+            assert (lane.gate.in_use, lane.in_flight, self.sender.in_flight) == (0, 0, 0)
+        assert self.engine.exposed.free == self.most
         return Came(ended, balance, now() - began)
+
+    def line(self, due: Sequence[ImageRequest]) -> Line:
+        """They have been read, and wait to start."""
+        return self.engine.ahead.line(one.model.id for one in due)
 
     @property
     def balance(self) -> Balance:

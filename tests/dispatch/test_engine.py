@@ -292,7 +292,9 @@ class TestDisk:
 
             world.engine.behind = slow
             sending = asyncio.ensure_future(
-                world.engine.send_all([Due(one, NEVER_SENT) for one in requests(200)], came.append, asyncio.Event())
+                world.engine.send_all(
+                    [Due(one, NEVER_SENT) for one in requests(200)], came.append, world.line(requests(200))
+                )
             )
             while world.tally.made < 200:
                 await asyncio.sleep(1)
@@ -367,7 +369,7 @@ class TestEnding:
             world = World(store, always(GOOD, latency_s=100), most=10, pictures=50)
             due = [Due(one, History()) for one in requests(50)]
             ended = list[Ended]()
-            task = asyncio.create_task(world.engine.send_all(due, ended.append, asyncio.Event()))
+            task = asyncio.create_task(world.engine.send_all(due, ended.append, world.line(requests(50))))
             await asyncio.sleep(50)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

@@ -33,6 +33,7 @@ class Road:
         self.hold = Hold(900.0, lambda reason: self.stop.request(StoppedBy.PLATFORM, reason))
         self.gate = Gate(Flight(limit, 100, goal=goal))
         self.pace = Pace(InlineJournal(store), ACCOUNT, rate, None, self.clock)
+        self.stop.tell(self.pace.close)
         self.lane = Lane(self.gate, self.pace, self.hold, self.stop)
 
     @property

@@ -18,7 +18,8 @@ def shared_simulator() -> Iterator[Simulator]:
 @pytest.fixture
 def simulator(shared_simulator: Simulator) -> Simulator:
     """The shared simulator, calm and with an empty bill."""
-    shared_simulator.change(**CALM, faults={}, outages=[], capacity=None, picture_bytes=None, analytics_lag_s=0)
+    back = {"faults": {}, "outages": [], "capacity": None, "picture_bytes": None, "models": {}, "price_factor": 1}
+    shared_simulator.change(**CALM, **back, analytics_lag_s=0)
     shared_simulator.reset()
     return shared_simulator
 

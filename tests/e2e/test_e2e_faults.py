@@ -31,7 +31,7 @@ ONCE = ("3021", "3021-retry-after", "3040", "3040-retry-after", "4002")
 """Not billed and always sent again, so the marker holds for the first time only."""
 EXPECTED = {
     **dict.fromkeys(ONCE, (MADE, "ok")),
-    **dict.fromkeys(("png", "no-header"), (MADE, "ok")),
+    **dict.fromkeys(("png", "no-header", "other-form"), (MADE, "ok")),
     "cut-picture": (MADE, "undecodable"),
     "blank": (MADE, "blank"),
     "wrong-size": (MADE, "wrong_size"),
@@ -39,7 +39,7 @@ EXPECTED = {
     **dict.fromkeys(("3030-flagged", "3030-nsfw"), (REFUSED, "perhaps")),
     **dict.fromkeys(("3030-width", "3030-references", "5006", "5004", "3003", "3006"), (INVALID, "free")),
     **dict.fromkeys(("3046", "3007", "3008", "500", "3043", "8004", "4007"), (FAILED, "perhaps")),
-    **dict.fromkeys(("false-200", "3030-internal", "502", "503"), (FAILED, "perhaps")),
+    **dict.fromkeys(("false-200", "3030-internal", "502", "503", "html-200"), (FAILED, "perhaps")),
     **dict.fromkeys(("truncated-json", "bad-base64", "no-picture", "gzip"), (FAILED, "perhaps")),
     **dict.fromkeys(("truncated-body", "lost-before", "lost-after", "reset-before", "reset-after"), (LOST, "perhaps")),
     "hang": (LOST, "perhaps"),

@@ -16,14 +16,12 @@ from fluxbatch.cloudflare.outcome import Broken, Delivered, Fatal, Outcome, Repl
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dispatch.keep import Answer, Keeper, look, resolution_of
 from fluxbatch.manifest.request import ImageRequest
-from fluxbatch.models.catalogue import FLUX_2_DEV
 from fluxbatch.models.money import ZERO, charge_of_header
 from tests.dataset.dataset_kit import NO_COLUMNS, asked
 from tests.hostile.hostile_kit import NOW, PATIENT_S, TOKEN, Cost, Stage, Story, client_of, kind_of, measured, staged
 
 CPU_S_MAX = 1.0
 GROWN_BYTES_MAX = 64 * 1024 * 1024
-FIELDS = {"prompt": "a lighthouse", "width": "64", "height": "48", "steps": "25"}
 UNSHOWN = re.compile(
     "[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
@@ -76,7 +74,7 @@ async def _hear(stage: Stage, client: Client, story: Story, keeper: Keeper, numb
     stage.story, stage.parts, stage.number = story, story.made(), number
     request = asked(story.told.get("prompt", f"picture {number}"), row=number)
     with measured() as cost:
-        reply = await client.send(FLUX_2_DEV, FIELDS, ())
+        reply = await client.send(request, ())
         answer = await asyncio.to_thread(kept_and_seen, keeper, request, reply)
     heard = Heard(story, reply, answer, cost)
     heard.faults = [*expectations(story, answer, request), *invariants(reply, answer, cost)]
@@ -98,7 +96,7 @@ async def _sound_again(stage: Stage, client: Client, number: int) -> list[str]:
         await asyncio.wait(stage.late)
         await asyncio.sleep(0.05)  # what is on the wire arrives
         stage.late.clear()
-    reply = await client.send(FLUX_2_DEV, FIELDS, ())
+    reply = await client.send(asked("a lighthouse"), ())
     if isinstance(reply, Broken):
         return [f"the next request was {reply.kind}: {reply.message}"]
     named = reply.headers.get("cf-ai-req-id")

@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 
 from fluxbatch.cloudflare.outcome import Broken, Reply
 from fluxbatch.dispatch.keep import Answer, Keeper
-from fluxbatch.models.catalogue import FLUX_2_DEV
 from tests.dataset.dataset_kit import asked
 from tests.hostile.hostile_kit import Memory, client_of, kind_of, staged
-from tests.hostile.judge import FIELDS, GROWN_BYTES_MAX, invariants, keeper_in, kept_and_seen
+from tests.hostile.judge import GROWN_BYTES_MAX, invariants, keeper_in, kept_and_seen
 from tests.hostile.makers import painted
 from tests.hostile.mutants import bred
 from tests.soak import soak
@@ -69,7 +68,7 @@ async def test_mutants_over_the_socket_come_out_as_they_do_without_one(tmp_path:
             if reply.status in (204, 304) or reply.status < 200 or not _can_be_said(reply):
                 continue
             stage.raw = [_wire(reply)]
-            heard = await client.send(FLUX_2_DEV, FIELDS, ())
+            heard = await client.send(ONE, ())
             here, there = keep(keeper, reply).outcome, keep(keeper, heard).outcome
             assert (kind_of(here), here.code, here.message) == (kind_of(there), there.code, there.message), name
             compared += 1

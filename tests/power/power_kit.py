@@ -15,7 +15,7 @@ import shutil
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
@@ -32,7 +32,7 @@ from fluxbatch.cloudflare.outcome import Broken, Reply
 from fluxbatch.dataset import files
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.job import SIMULATOR_ACCOUNT_ID, Job
-from fluxbatch.models.catalogue import Model
+from fluxbatch.manifest.request import ImageRequest
 from fluxbatch.prepare import Prepared, prepared
 from fluxbatch.run import World, batch_in, drive
 from fluxbatch.settings import Settings
@@ -195,8 +195,8 @@ class Provider:
     told: Callable[[str], None] = lambda prompt: None
     in_flight: int = 0
 
-    async def send(self, model: Model, fields: Mapping[str, str], images: Sequence[bytes]) -> Reply | Broken:
-        prompt = fields["prompt"]
+    async def send(self, asked: ImageRequest, images: Sequence[bytes]) -> Reply | Broken:
+        prompt = asked.prompt
         self.told(prompt)
         self.asked[prompt] += 1
         self.in_flight += 1

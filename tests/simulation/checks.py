@@ -170,7 +170,7 @@ def check_stranded(world: World, stranded: int, most: int | None) -> None:
 
 def check_sends(world: World, summary: Summary, sent: int, due: int) -> None:
     """What may have been billed is bought again within the quota only."""
-    again_most = max(1, due // 10) + int(0.2 * summary.made) + 1
+    again_most = max(1, due // 10) + int(0.2 * summary.made) + world.scenario.models
     certainly_free = sum(count for code, count in summary.codes.items() if code in ("3021", "3040", "4002", "notsent"))
     strange = sum(count for code, count in summary.codes.items() if code in ("http 403", "1"))
     if sent - certainly_free - strange > due + again_most:

@@ -9,7 +9,7 @@ import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,11 +22,12 @@ from pydantic import SecretStr
 from fluxbatch.batch import Batch
 from fluxbatch.budget.store import Store
 from fluxbatch.budget.tables import metadata, schema_version
-from fluxbatch.cloudflare.outcome import Broken, Refused, Reply, Throttled, read_outcome
+from fluxbatch.cloudflare.outcome import Broken, Delivered, Refused, Reply, Throttled, read_outcome
 from fluxbatch.dataset import files
 from fluxbatch.dispatch.stop import StoppedBy
 from fluxbatch.errors import FluxbatchError
 from fluxbatch.job import Job
+from fluxbatch.manifest.request import ImageRequest
 from fluxbatch.models.catalogue import Model
 from fluxbatch.prepare import Prepared, prepared
 from fluxbatch.run import World as Parts
@@ -37,7 +38,7 @@ from tests.power import disk
 from tests.power.tap import Tap, tap
 from tests.simulation import checks
 from tests.simulation.pool import Pool
-from tests.simulation.scenario import Ending, Life, Scenario, scenario_of
+from tests.simulation.scenario import MODELS, Ending, Life, Scenario, scenario_of
 from tests.simulation.virtual_journal import VirtualJournal, WorldStore
 from tests.simulation.world import World
 
@@ -170,9 +171,17 @@ def _lose_ledger(lives: Lives) -> None:
 
 
 def _write_manifest(lives: Lives, life: Life) -> None:
-    rows = [{"prompt": f"p{number}", "id": f"row-{number}"} for number in life.rows]
+    scenario = lives.world.scenario
+    rows = [_row(number, scenario.model_of(number)) for number in life.rows]
     rows = rows * lives.world.scenario.samples
     (lives.folder / "p.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+
+
+def _row(number: int, model: str) -> dict[str, object]:
+    row: dict[str, object] = {"prompt": f"p{number}", "id": f"row-{number}"}
+    if model != MODELS[0]:
+        row["model"] = model
+    return row | ({"width": 1024, "height": 1024} if model == "flux-1-schnell" else {})
 
 
 def _live(lives: Lives, life: Life, is_last: bool) -> None:
@@ -293,8 +302,21 @@ async def _main(lives: Lives, parts: Parts, ready: Prepared) -> Summary | None:
         lives.batch = batch
         world.enter("send")
         await drive(batch, batch.work)
+        _note_lanes(lives, batch)
         world.enter("close")
     return batch.summary
+
+
+def _note_lanes(lives: Lives, batch: Batch) -> None:
+    """What is only seen with several models: before the close makes one reason of theirs."""
+    world, lanes = lives.world, batch.engine.lanes
+    world.reached["several models"] += lanes.are_many
+    given_up = [model for model, _ in lanes if lanes.why_given_up(model)]
+    if given_up and not batch.stop.is_set:
+        world.reached["a model is given up alone"] += 1
+    for model, lane in lanes:
+        if lane.unreached and model not in given_up and not batch.stop.is_set:
+            world.violated(f"{lane.unreached} rows of {model.name} were not reached, and nobody knows why")
 
 
 @dataclass(slots=True)
@@ -303,9 +325,9 @@ class _Heard:
 
     lives: Lives
 
-    async def send(self, model: Model, fields: Mapping[str, str], images: Sequence[bytes]) -> Reply | Broken:
+    async def send(self, asked: ImageRequest, images: Sequence[bytes]) -> Reply | Broken:
         world = self.lives.world
-        reply = await world.provider.send(model, fields, images)
+        reply = await world.provider.send(asked, images)
         outcome = read_outcome(reply, datetime.fromtimestamp(world.wall(), UTC))
         what = type(outcome).__name__
         if isinstance(outcome, Throttled):
@@ -313,7 +335,16 @@ class _Heard:
         elif isinstance(outcome, Refused):
             what += f" {outcome.billed}"
         world.reached[f"outcome: {what}"] += 1
+        if isinstance(outcome, Delivered):
+            self._note_others(asked.model)
         return reply
+
+    def _note_others(self, model: Model) -> None:
+        assert self.lives.batch is not None
+        reached, lanes = self.lives.world.reached, self.lives.batch.engine.lanes
+        held = any(lane.hold.pause and not lane.stop.is_set for other, lane in lanes if other != model)
+        reached["a picture while another model is held"] += held
+        reached["a model has a rate of its own"] += any(lane.pace.own(lane).per_second for _, lane in lanes)
 
 
 def _end(lives: Lives, ending: Ending) -> None:

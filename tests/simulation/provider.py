@@ -14,13 +14,13 @@ import random
 import struct
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from fluxbatch.cloudflare.outcome import Broken, Reply
-from fluxbatch.models.catalogue import Model
-from tests.simulation.scenario import FAULTS, Life, Spell
+from fluxbatch.manifest.request import ImageRequest
+from tests.simulation.scenario import FAULTS, MODELS, Life, Spell
 
 WINDOW_S = 60.0
 PLATFORM_ENDS_S = 237.0
@@ -58,7 +58,16 @@ _TOLD = {
     "3036": (429, 3036, "AiError: you have used up your daily free allocation of 10,000 neurons"),
     "401": (401, 10000, "Authentication error"),
     "402": (402, 1, "no balance"),
+    "5018": (403, 5018, "AiError: the account is not allowed to access this model"),
 }
+
+
+CENTINEURONS = {
+    "flux-2-dev": (3750, 938),  # 37.5 neurons a tile and step: one step, a quarter of a tile
+    "flux-2-klein-4b": (2605, 651),  # 26.05 a tile
+    "flux-1-schnell": (5760, 5760),  # 4 tiles, each 4.8 and 9.6 a step
+}
+"""What a whole tile and what the requested area is charged, for 256x256 and one step (schnell is always 1024x1024)."""
 
 
 class Surroundings(Protocol):
@@ -69,6 +78,7 @@ class Surroundings(Protocol):
     def event(self, name: str, detail: str = "") -> None: ...
     def check_money(self) -> None: ...
     def check_arrival(self, prompt: str) -> None: ...
+    def check_out(self, count: int) -> None: ...
 
 
 @dataclass(slots=True)
@@ -78,7 +88,7 @@ class Asked:
     prompt: str
     number: int
     """How often this prompt was sent, from 1."""
-    fields: Mapping[str, str]
+    model: str
     rng: random.Random
     fault: str = ""
     arrived: bool = False
@@ -104,41 +114,48 @@ class Provider:
     made: dict[str, set[bytes]] = field(default_factory=dict)
     """The pictures that were ever answered, by prompt."""
     faults: Counter[str] = field(default_factory=Counter)
-    serving: int = 0
-    _spells: deque[tuple[float, Spell]] = field(default_factory=deque)
+    serving: Counter[str] = field(default_factory=Counter)
+    """Pictures that are being made, by model."""
+    out: int = 0
+    """Requests that somebody waits for."""
+    _spells: dict[str, deque[tuple[float, Spell]]] = field(default_factory=dict)
     _tries: Counter[str] = field(default_factory=Counter)
     _window: deque[float] = field(default_factory=deque)
 
     def begin(self, life: Life) -> None:
         """The weather of a life, from now on; then it is fair."""
-        until = self.world.time()
-        self._spells.clear()
-        for spell in life.spells:
-            until += spell.seconds
-            self._spells.append((until, spell))
+        for number, model in enumerate(MODELS):
+            until, self._spells[model] = self.world.time(), deque()
+            for spell in life.own_spells[number] if number < len(life.own_spells) else life.spells:
+                until += spell.seconds
+                self._spells[model].append((until, spell))
 
     def forget(self) -> None:
         """Those who wait for answers are dead."""
+        self.out = 0
         for asked in self.asked:
             asked.waiting = None
 
-    @property
-    def spell(self) -> Spell:
-        while self._spells and self._spells[0][0] <= self.world.time():
-            self._spells.popleft()
-        return self._spells[0][1] if self._spells else CALM
+    def spell(self, model: str) -> Spell:
+        """The weather of a model now."""
+        spells = self._spells[model]
+        while spells and spells[0][0] <= self.world.time():
+            spells.popleft()
+        return spells[0][1] if spells else CALM
 
-    async def send(self, model: Model, fields: Mapping[str, str], images: Sequence[bytes]) -> Reply | Broken:
+    async def send(self, request: ImageRequest, images: Sequence[bytes]) -> Reply | Broken:
         """What the client would bring back: a reply, or that none came within the deadline."""
-        prompt = fields["prompt"]
+        prompt = request.prompt
         self._tries[prompt] += 1
         number = self._tries[prompt]
-        asked = Asked(prompt, number, fields, random.Random(f"{self.seed} {prompt} {number}"))
+        asked = Asked(prompt, number, request.model.name, random.Random(f"{self.seed} {prompt} {number}"))
         asked.waiting = asyncio.get_running_loop().create_future()
-        asked.fault = self._fault(asked.rng)
+        asked.fault = self._fault(asked)
         self.asked.append(asked)
         began = self.world.time()
-        self.world.event("send", f"{prompt} #{number}")
+        self.out += 1
+        self.world.check_out(self.out)
+        self.world.event("send", f"{prompt} #{number} to {request.model.name}")
         if asked.fault == "not sent":
             self.faults["not sent"] += 1
             self.world.later(asked.rng.choice((0.01, 1.0, 15.0)), lambda: self._give(asked, _broken("not_sent")))
@@ -149,14 +166,16 @@ class Provider:
                 answer = await asked.waiting
         except TimeoutError:
             answer = asked.answered = _broken("lost")
+        finally:
+            self.out -= asked.waiting is not None  # else its life is over
         latency_s = self.world.time() - began
         if isinstance(answer, Broken):
             return Broken(answer.kind, answer.message, latency_s)
         return Reply(answer.status, answer.headers, answer.body, latency_s)
 
-    def _fault(self, rng: random.Random) -> str:
-        chance = rng.random()
-        for fault, share in FAULTS[self.spell.weather].items():
+    def _fault(self, asked: Asked) -> str:
+        chance = asked.rng.random()
+        for fault, share in FAULTS[self.spell(asked.model).weather].items():
             chance -= share
             if chance < 0:
                 return fault
@@ -174,7 +193,7 @@ class Provider:
             self.world.later(back_s, lambda: self._give(asked, self._told(refusal, asked)))
             return
         self.faults[asked.fault or "picture"] += 1
-        self.serving += 1
+        self.serving[asked.model] += 1
         latency_s = self._latency_s(asked)
         self.world.later(latency_s, lambda: self._served(asked))
 
@@ -185,19 +204,19 @@ class Provider:
         if self.window_limit is not None and len(self._window) >= self.window_limit:
             return "3021 window"
         self._window.append(now)
-        room = self._room()
+        room = self._room(asked.model)
         if asked.fault in _REFUSALS:
             return asked.fault
-        return "3040 full" if room is not None and self.serving >= room else None
+        return "3040 full" if room is not None and self.serving[asked.model] >= room else None
 
-    def _room(self) -> int | None:
-        spell = self.spell
+    def _room(self, model: str) -> int | None:
+        spell = self.spell(model)
         if spell.room is None or not spell.breathing:
             return spell.room
         return max(1, spell.room * 2 if int(self.world.time() / 20.0) % 2 else spell.room // 2)
 
     def _latency_s(self, asked: Asked) -> float:
-        rng, usual_s = asked.rng, self.spell.latency_s
+        rng, usual_s = asked.rng, self.spell(asked.model).latency_s
         match asked.fault:
             case "slow":
                 return rng.uniform(100.0, PLATFORM_ENDS_S)
@@ -205,12 +224,12 @@ class Provider:
                 return self.deadline_s + rng.uniform(-1.0, 30.0)
             case "408":
                 return PLATFORM_ENDS_S if rng.random() < 0.5 else usual_s
-            case "8007" | "5006" | "413" | "401" | "402" | "403 html" | "4006" | "3036":
+            case "8007" | "5006" | "413" | "401" | "402" | "5018" | "403 html" | "4006" | "3036":
                 return rng.uniform(0.05, 0.5)
         return rng.uniform(0.5, 1.5) * usual_s
 
     def _served(self, asked: Asked) -> None:
-        self.serving -= 1
+        self.serving[asked.model] -= 1
         fault, charge = asked.fault, self._charge(asked)
         if fault in _BILLED or (fault in _PERHAPS_BILLED and asked.rng.random() < 0.5):
             self._bill(asked, charge)
@@ -232,10 +251,9 @@ class Provider:
 
     @staticmethod
     def _charge(asked: Asked) -> int:
-        """37.5 neurons a tile and step over the requested area; now and then the whole tile."""
-        pixels = int(asked.fields["width"]) * int(asked.fields["height"])
-        fraction = round(int(asked.fields["steps"]) * 3750 * pixels / 262_144)
-        return 3750 * int(asked.fields["steps"]) if asked.rng.random() < 0.1 else fraction
+        """The requested area; now and then the whole tile."""
+        whole, fraction = CENTINEURONS[asked.model]
+        return whole if asked.rng.random() < 0.1 else fraction
 
     def _give(self, asked: Asked, answer: Reply | Broken) -> None:
         waiting = asked.waiting

@@ -38,9 +38,17 @@ FAULTS: dict[str, dict[str, float]] = {
     "broken": {"500": 0.5, "408": 0.2, "lost after": 0.3},
     "used up": {"4006": 0.15, "3036": 0.15},
     "locked": {"401": 0.15, "402": 0.15},
+    "closed": {"5018": 0.3},
 }
 """The chance of each fault, by the weather. What is left over is a picture."""
 
+MODELS = ("flux-2-dev", "flux-2-klein-4b", "flux-1-schnell")
+"""What a manifest may ask for: the first alone, the first two, or all three."""
+SEVERAL = 0.4
+"""So many seeds have more than one model."""
+DOWN = ("full", "full", "outage", "offline", "closed", "rate storm", "rate storm")
+OWN_WEATHER = 0.6
+"""And so many of their lives a weather for each model."""
 MEAN = 0.25
 """So many seeds have slow and failing disks, stalls and quick restarts all at once."""
 
@@ -98,6 +106,8 @@ class Life:
     """Somebody has removed the ledger before this life: what it alone knew is forgotten."""
     stalls: tuple[tuple[float, float], ...] = ()
     """When the whole process stands still, and for how long."""
+    own_spells: tuple[tuple[Spell, ...], ...] = ()
+    """The weather of each model, where they do not share one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +119,44 @@ class Scenario:
     samples: int
     window_limit: int | None
     lives: tuple[Life, ...]
+    models: int = 1
+    """How many models the manifest asks for."""
+    block: int = 1
+    """So many rows in a row ask for the same."""
+
+    def model_of(self, number: int) -> str:
+        """The model that a picture is asked of."""
+        return MODELS[(number - 1) // self.block % self.models]
 
 
 def scenario_of(seed: int) -> Scenario:
     """The same seed is the same scenario, on every machine."""
+    return _with_models(_scenario_of(seed))
+
+
+def _with_models(scenario: Scenario) -> Scenario:
+    rng = random.Random(f"models {scenario.seed}")
+    if rng.random() >= SEVERAL:
+        return scenario
+    models, block = rng.choice((2, 3)), rng.choice((1, 1, 2, 4))
+    *lives, last = (
+        replace(life, own_spells=tuple(_own_spells(rng) for _ in range(models)))
+        if rng.random() < OWN_WEATHER and life.spells
+        else life
+        for life in scenario.lives
+    )
+    return replace(scenario, models=models, block=block, lives=(*lives, replace(last, own_spells=())))
+
+
+def _own_spells(rng: random.Random) -> tuple[Spell, ...]:
+    """Fair for one in three; down for long for another; else as mixed as for all."""
+    mood = rng.choice(("fair", "down", "mixed"))
+    if mood == "down":
+        return (Spell(1800.0, rng.choice(DOWN), None, False, rng.choice((0.3, 2.0, 10.0))),)
+    return () if mood == "fair" else tuple(_spell(rng) for _ in range(rng.randint(1, 3)))
+
+
+def _scenario_of(seed: int) -> Scenario:
     rng = random.Random(f"scenario {seed}")
     pictures = rng.choice((8, 10, 10, 12, 12, 15, 15, 20, 20, 30, 60))
     known = rng.random() < 0.6
@@ -196,7 +240,7 @@ def _budget(rng: random.Random, pictures: int) -> int:
 
 def _spell(rng: random.Random) -> Spell:
     room = rng.choice((None, None, None, 1, 2, 4, 8))
-    weather = rng.choice(tuple(FAULTS)[:-2]) if rng.random() < 0.93 else rng.choice(tuple(FAULTS)[-2:])
+    weather = rng.choice(tuple(FAULTS)[:-3]) if rng.random() < 0.93 else rng.choice(tuple(FAULTS)[-3:-1])
     return Spell(
         rng.choice((2.0, 10.0, 30.0, 120.0, 600.0)),
         weather,

@@ -55,7 +55,13 @@ STOPS = {
     "stall": 3,
     "the ledger is gone": 1,
 }
-PROMISED = OUTCOMES | DEATHS | STOPS
+LANES = {
+    "several models": 12,
+    "a picture while another model is held": 4,
+    "a model is given up alone": 1,
+    "a model has a rate of its own": 1,
+}
+PROMISED = OUTCOMES | DEATHS | STOPS | LANES
 ALL_FAULTS = {f"fault: {fault}" for faults in FAULTS.values() for fault in faults} | {
     "fault: 3021 window",
     "fault: 3040 full",

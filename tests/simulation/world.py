@@ -266,6 +266,12 @@ class World:
             self.violated("a storm of requests")
             self._die()
 
+    def check_out(self, count: int) -> None:
+        """What a crash could lose is bounded, over all models."""
+        assert self.life is not None
+        if count > self.life.max_in_flight:
+            self.violated(f"{count} requests are out at once, at most {self.life.max_in_flight} may be")
+
     def _is_stray(self, prompt: str) -> bool:
         """Whether it was sent by a life that has ended: its attempt is unknown by now."""
         asked: Asked = next(one for one in reversed(self.provider.asked) if one.prompt == prompt)

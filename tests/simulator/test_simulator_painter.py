@@ -16,7 +16,7 @@ from fluxbatch.simulator import jpeg, painter
 from fluxbatch.simulator.painter import Sketch, picture_label
 from tests.simulator.simulator_kit import AT_ONCE, Client, picture_bytes
 
-SKETCH = Sketch("00000000-0000-4000-8000-000000000000", "a red fox", 512, 384, 25, 7, 1, 0)
+SKETCH = Sketch("00000000-0000-4000-8000-000000000000", "flux-2-dev", "a red fox", 512, 384, 25, 7, 1, 0)
 
 
 def _decoded(image: bytes) -> Image.Image:

@@ -12,7 +12,10 @@ import pytest
 from fluxbatch.errors import UsageError
 from fluxbatch.simulator import Outage, SimulatorSettings
 from fluxbatch.simulator.faults import FaultScript
+from fluxbatch.simulator.offers import OFFERS
 from tests.simulator.simulator_kit import AT_ONCE, Client, TimeTold
+
+DEV, KLEIN = OFFERS[0], OFFERS[2]
 
 
 async def test_a_marker_with_a_count_strikes_that_often_for_its_prompt(client: Client) -> None:
@@ -61,7 +64,9 @@ async def test_an_outage_strikes_from_its_beginning_to_its_end(open_client: Call
 def test_settings_travel_as_json_whole() -> None:
     settings = SimulatorSettings(
         latency_s=0.25,
-        latency_s_by_model={"@cf/black-forest-labs/flux-2-dev": 3.0},
+        models={"flux-2-dev": {"latency_s": 3.0, "outages": [{"from": 1.0, "to": 2.0, "fault": "503"}]}},
+        seen_latency=0.01,
+        price_factor=1.05,
         rate=None,
         capacity=7,
         faults={"3040": 0.02, "500+billed": 0.01},
@@ -72,7 +77,10 @@ def test_settings_travel_as_json_whole() -> None:
     )
     assert SimulatorSettings.from_json(settings.to_json()) == settings
     assert SimulatorSettings.from_json("{}") == SimulatorSettings()
-    assert settings.median_latency_s("@cf/black-forest-labs/flux-2-dev") == 3.0
+    assert settings.of(DEV).latency_s == 3.0
+    assert settings.of(DEV).outages == (Outage(1.0, 2.0, "503"),)
+    assert settings.of(KLEIN).latency_s == pytest.approx(0.037)
+    assert replace(settings, seen_latency=None).of(KLEIN).latency_s == 0.25
 
 
 @pytest.mark.parametrize(
@@ -88,6 +96,13 @@ def test_settings_travel_as_json_whole() -> None:
         ('{"outages": [{"from": 1}]}', "an outage is written"),
         ('{"latency_s": -1}', "latency_s has to be 0 or more"),
         ('{"window_s": 0}', "window_s has to be more than 0"),
+        ('{"price_factor": -1}', "price_factor has to be 0 or more"),
+        ('{"models": {"flux-3": {}}}', "no model 'flux-3'; it has flux-2-dev, flux-2-klein-4b"),
+        ('{"models": {"flux-2-dev": {"seed": 1}}}', "seed cannot be set for flux-2-dev alone"),
+        ('{"models": {"flux-2-dev": {"faults": {"3041x": 1}}}}', "knows no fault '3041x'"),
+        ('{"models": {"flux-2-dev": {"latency_s": -1}}}', "latency_s has to be 0 or more"),
+        ('{"models": {"flux-2-dev": 3}}', "wrong type"),
+        ('{"models": ["flux-2-dev"]}', "wrong type"),
         ('{"paint": "oil"}', "paint='oil' is unknown"),
     ],
 )

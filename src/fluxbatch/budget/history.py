@@ -45,6 +45,17 @@ def made_keys(tx: Connection, dataset: str) -> Iterable[tuple[str, int, Money]]:
         yield row.key, row.number, Money(row.actual_nano_usd, row.actual_centineurons)
 
 
+def first_above_bound(tx: Connection, dataset: str, resolved_at_us: int) -> tuple[str, Money, Money] | None:
+    """A picture that was booked at that moment and was charged more than was reserved: model id, charge and bound."""
+    at = (attempts.c.dataset == dataset) & (attempts.c.resolved_at_us == resolved_at_us)
+    above = (attempts.c.state == State.POSTED) & (attempts.c.actual_nano_usd > attempts.c.bound_nano_usd)
+    row = tx.execute(sa.select(attempts).where(at, above).order_by(attempts.c.sent_at_us).limit(1)).first()
+    if row is None:
+        return None
+    actual = Money(row.actual_nano_usd, row.actual_centineurons)
+    return row.model, actual, Money(row.bound_nano_usd, row.bound_centineurons)
+
+
 def _fold(so_far: History | None, row: Any) -> History:
     known = so_far or History()
     unknown = Money(row.bound_nano_usd, row.bound_centineurons) if row.state == State.UNKNOWN else ZERO

@@ -21,6 +21,7 @@ from fluxbatch.budget.entries import (
     Resolution,
     State,
 )
+from fluxbatch.budget.history import first_above_bound as first_above_bound
 from fluxbatch.budget.history import has_attempts as has_attempts
 from fluxbatch.budget.history import histories as histories
 from fluxbatch.budget.history import made_keys as made_keys

@@ -106,6 +106,13 @@ class Plan:
             self.doubtful_prompts += 1
             self.first_doubtful = self.first_doubtful or (request.row, (*surely, *perhaps)[0])
 
+    def pictures_by_model(self) -> Counter[Model]:
+        """Due pictures by model."""
+        pictures: Counter[Model] = Counter()
+        for shape, count in self.shapes.items():
+            pictures[shape.model] += count
+        return pictures
+
     @staticmethod
     def price(shape: Shape) -> Quote:
         """The price of one picture of a shape."""

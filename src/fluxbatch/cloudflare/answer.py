@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import Literal, NoReturn
 
 PICTURE_BYTES_MAX = 12 * 1024 * 1024
-"""So much has a picture of 2048x2048 pixels that is not compressed at all; real ones have a twentieth (seen)."""
+"""So much has a picture of 2048x2048 pixels that is not compressed at all, and one of 2500x2500 (lucid-origin) with two
+bytes a pixel; real ones have a twentieth (seen)."""
 ERROR_BYTES_MAX = 1024 * 1024
 """An error answer is some hundred bytes; a bigger one is not parsed (on the event loop), its status is enough."""
 

@@ -34,8 +34,9 @@ from fluxbatch.cloudflare.answer import picture_type
 from fluxbatch.cloudflare.outcome import Broken, Outcome, Reply, read_preflight
 from fluxbatch.cloudflare.redact import REDACTED, plain, redact
 from fluxbatch.cloudflare.when import date_of
-from fluxbatch.cloudflare.wire import multipart
+from fluxbatch.cloudflare.wire import body_of
 from fluxbatch.errors import UsageError
+from fluxbatch.manifest.request import ImageRequest
 from fluxbatch.models.catalogue import Model
 
 BODY_BYTES_MAX: Final = 18 * 1024 * 1024
@@ -137,12 +138,13 @@ class Client:
         if self._http is not None:
             await self._http.aclose()
 
-    async def send(self, model: Model, fields: Mapping[str, str], images: Sequence[bytes]) -> Reply | Broken:
-        """One POST, sent at most once. Whatever the world does is a value; only our bugs and a cancellation raise."""
-        body, content_type = multipart(fields, images)
-        headers = {"Content-Type": content_type, "Content-Length": str(len(body))}
+    async def send(self, asked: ImageRequest, images: Sequence[bytes]) -> Reply | Broken:
+        """One POST, sent at most once, with the references as they are to go out. Whatever the world does is a value;
+        only our bugs and a cancellation raise."""
+        body = body_of(asked, images)
+        headers = {"Content-Type": body.content_type, "Content-Length": str(len(body.content))}
         request = self._opened.build_request(
-            "POST", f"{self._root}/run/{model.id}", content=_pieces(body), headers=headers
+            "POST", f"{self._root}/run/{asked.model.id}", content=_pieces(body.content), headers=headers
         )
         return await self._exchange(request, self._deadline_s)
 

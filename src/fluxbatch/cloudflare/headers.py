@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fluxbatch.cloudflare.redact import plain, redact
-from fluxbatch.models.money import ZERO, charge_of_header
+from fluxbatch.models.money import ZERO, Money, charge_of_header
 
 
 def request_id_of(headers: Mapping[str, str]) -> str | None:
@@ -18,6 +18,11 @@ def encoding_of(headers: Mapping[str, str]) -> str:
     """How the body is encoded, or nothing; identity was asked for, and nothing else is decoded."""
     encoding = headers.get("content-encoding", "").strip().lower()
     return "" if encoding == "identity" else encoding
+
+
+def charge_of(headers: Mapping[str, str]) -> Money | None:
+    """What Cloudflare says it took; None when it does not say, or nothing that can be read."""
+    return charge_of_header(headers.get("cf-ai-neurons", ""))
 
 
 def names_a_charge(headers: Mapping[str, str]) -> bool:

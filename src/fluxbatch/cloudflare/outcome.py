@@ -25,12 +25,12 @@ from typing import ClassVar, Literal, TypeAlias
 
 from fluxbatch.cloudflare import remedies
 from fluxbatch.cloudflare.answer import Picture, Words, read_list, read_picture, read_words
-from fluxbatch.cloudflare.headers import encoding_of, names_a_charge, request_id_of
+from fluxbatch.cloudflare.headers import charge_of, encoding_of, names_a_charge, request_id_of
 from fluxbatch.cloudflare.redact import plain, redact
 from fluxbatch.cloudflare.when import next_reset, retry_after_s
 from fluxbatch.cloudflare.wording import meaning_of, without
 from fluxbatch.models.catalogue import Model
-from fluxbatch.models.money import Money, charge_of_header
+from fluxbatch.models.money import Money
 
 MESSAGE_MAX = 300
 
@@ -112,9 +112,10 @@ class NotSent(_Common):
 
 @dataclass(frozen=True, slots=True)
 class Failed(_Common):
-    """An answer came, and no picture in it."""
+    """An answer came, and no picture in it. `charge` is what it said that it took, if it said so."""
 
     billed: ClassVar[Billed] = "perhaps"
+    charge: Money | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,7 @@ class _Error:
     message: str
     ours: bool
     charged: bool
+    charge: Money | None
     request_id: str | None
     retry_after_s: float | None
     now: datetime
@@ -197,7 +199,7 @@ def read_preflight(reply: Reply | Broken, model: Model, now: datetime) -> Outcom
 
 
 def _read_success(reply: Reply, prompt: str) -> Delivered | Failed:
-    request_id = request_id_of(reply.headers)
+    request_id, charge = request_id_of(reply.headers), charge_of(reply.headers)
     if reply.oversized:
         found: Picture | Words = Words(None, "the answer is larger than anything that was asked for", ours=False)
     elif encoding := encoding_of(reply.headers):
@@ -205,10 +207,9 @@ def _read_success(reply: Reply, prompt: str) -> Delivered | Failed:
     else:
         found = read_picture(reply.body)
     if isinstance(found, Words):
-        return Failed(
-            code=found.code or f"http {reply.status}", message=_said(found.message, prompt), request_id=request_id
-        )
-    return Delivered(found.content, charge_of_header(reply.headers.get("cf-ai-neurons", "")), request_id=request_id)
+        code = found.code or f"http {reply.status}"
+        return Failed(code=code, message=_said(found.message, prompt), request_id=request_id, charge=charge)
+    return Delivered(found.content, charge, request_id=request_id)
 
 
 def _error_of(reply: Reply, now: datetime, prompt: str) -> _Error:
@@ -219,6 +220,7 @@ def _error_of(reply: Reply, now: datetime, prompt: str) -> _Error:
         _said(words.message, prompt),
         words.ours,
         names_a_charge(reply.headers),
+        charge_of(reply.headers),
         request_id_of(reply.headers),
         retry_after_s(reply.headers.get("retry-after"), now),
         now,
@@ -245,7 +247,7 @@ def _failed(error: _Error) -> Failed:
         message = _shown(f"{message[:200]}; fewer steps or pixels may help")
     elif error.status < 400:
         message = _shown(f"a redirect or no answer, which is not followed; check CLOUDFLARE_BASE_URL ({message})")
-    return Failed(code=error.name, message=message, request_id=error.request_id)
+    return Failed(code=error.name, message=message, request_id=error.request_id, charge=error.charge)
 
 
 def _invalid(error: _Error) -> Invalid:

@@ -5,7 +5,8 @@
       certainly unbilled -> void, and again if the rule says so
       perhaps billed     -> unknown, and again only within policy and quota
 
-The order spool, then post is the promise: a booked picture is on the disk.
+The order spool, then post is the promise: a booked picture is on the disk. Each model has a lane of its own: its rows
+start in order, and none waits for another model.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from fluxbatch.budget import ledger
-from fluxbatch.budget.entries import AttemptId, Denied, End, History, Resolution, State
+from fluxbatch.budget.entries import AttemptId, Denied, End, Resolution, State
 from fluxbatch.budget.journal import Journal
 from fluxbatch.cloudflare.outcome import (
     Broken,
@@ -31,18 +32,23 @@ from fluxbatch.cloudflare.outcome import (
     Reply,
     Throttled,
 )
-from fluxbatch.cloudflare.wire import fields_of
 from fluxbatch.dataset.spool import Spooled
+from fluxbatch.dispatch.ahead import Ahead, Line
+from fluxbatch.dispatch.course import Course, course_of
+from fluxbatch.dispatch.course import Due as Due
+from fluxbatch.dispatch.course import Ended as Ended
+from fluxbatch.dispatch.drift import beyond_bound
+from fluxbatch.dispatch.fair import Shares
 from fluxbatch.dispatch.keep import Answer, Keeper, look, resolution_of
 from fluxbatch.dispatch.lane import Flying, Lane
+from fluxbatch.dispatch.lanes import Lanes, end_by
 from fluxbatch.dispatch.place import Exposure, Place
-from fluxbatch.dispatch.retry import Finish, Quota, RetryPolicy, next_step
+from fluxbatch.dispatch.retry import Finish, RetryPolicy, next_step
 from fluxbatch.dispatch.stop import Stop, StoppedBy
 from fluxbatch.dispatch.tally import Tally
 from fluxbatch.errors import LedgerError, StorageError, UsageError
 from fluxbatch.manifest.references import fitted_bytes
 from fluxbatch.manifest.request import ImageRequest
-from fluxbatch.models.catalogue import Model
 from fluxbatch.models.money import ZERO, Money
 
 log = logging.getLogger(__name__)
@@ -54,51 +60,13 @@ LOOKS_MAX = 64
 class Sender(Protocol):
     """What sends one request, once."""
 
-    async def send(self, model: Model, fields: dict[str, str], images: Sequence[bytes]) -> Reply | Broken: ...
+    async def send(self, asked: ImageRequest, images: Sequence[bytes]) -> Reply | Broken: ...
 
 
 class Offload(Protocol):
     """Runs a function off the event loop."""
 
     def __call__(self, function: Callable[..., Any], *args: Any) -> Awaitable[Any]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Due:
-    """A picture that is to be sent, and how it has fared so far."""
-
-    request: ImageRequest
-    history: History
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A picture's end in this run: `end` is None when it was not reached."""
-
-    request: ImageRequest
-    end: End | None
-    attempts: int
-    kept: Spooled | None = None
-    code: str | None = None
-    message: str | None = None
-    unknown: Money = ZERO
-
-
-@dataclass(slots=True)
-class _Course:
-    """One picture's way through its attempts."""
-
-    request: ImageRequest
-    number: int
-    tries: int = 0
-    failed: int = 0
-    lost: int = 0
-    unknown: Money = ZERO
-
-    def ended(self, end: End | None, outcome: Outcome | None = None, kept: Spooled | None = None) -> Ended:
-        code = outcome.code if outcome is not None else None
-        message = outcome.message if outcome is not None and not isinstance(outcome, Delivered) else None
-        return Ended(self.request, end, self.number, kept, code, message, self.unknown)
 
 
 @dataclass(slots=True)
@@ -109,64 +77,79 @@ class Engine:
     run: str
     sender: Sender
     journal: Journal
-    lane: Lane
+    lanes: Lanes
     keeper: Keeper
     offload: Offload
     behind: Offload
     """For what nobody waits for, so that it never stands before a picture that is not safe yet."""
     stop: Stop
     tally: Tally
-    quota: Quota
     policy: RetryPolicy
     now: Callable[[], float]
-    exposed: asyncio.Semaphore
-    """As many as may be in flight: held from the reservation until the picture is on the disk. It bounds what a crash
-    can lose, and stops the sending when the disk is slow."""
+    exposed: Shares
+    """As many as may be in flight, over all models: held from the reservation until the picture is on the disk. It
+    bounds what a crash can lose, and stops the sending when the disk is slow."""
+    ahead: Ahead = field(default_factory=Ahead)
     chance: random.Random = field(default_factory=random.Random)
     _tight: asyncio.Lock = field(default_factory=asyncio.Lock)
     _settled: asyncio.Event = field(default_factory=asyncio.Event)
     _unsettled: int = 0
     _looks: int = 0
 
-    async def send_all(self, due: Iterable[Due], ended: Callable[[Ended], None], all_out: asyncio.Event) -> None:
-        """Send each, in order, as places become free; `ended` hears of each, `all_out` is set when none waits to start.
+    async def send_all(self, due: Iterable[Due], ended: Callable[[Ended], None], line: Line) -> None:
+        """Send each, model by model in order, as places become free; `ended` hears of each, `line` when one starts.
 
-        After a stop nothing more is sent and the rest is told as not reached.
+        After a stop, or when its model is given up, nothing more is sent and the rest is told as not reached.
         """
+        rows: dict[Lane, list[Due]] = {}
+        for one in due:
+            rows.setdefault(self.lanes.of(one.request.model), []).append(one)
         async with asyncio.TaskGroup() as group:
-            for one in due:
-                if await self.lane.gate.enter():
-                    group.create_task(self._see_through(one, ended))
-                else:
-                    ended(Ended(one.request, None, one.history.attempts))
-            all_out.set()
+            for lane, ones in rows.items():
+                group.create_task(self._feed(group, lane, ones, ended, line))
 
-    async def _see_through(self, due: Due, ended: Callable[[Ended], None]) -> None:
+    async def _feed(
+        self, group: asyncio.TaskGroup, lane: Lane, due: list[Due], ended: Callable[[Ended], None], line: Line
+    ) -> None:
+        async with lane.feeding:  # one slice after the other
+            for one in due:
+                if await lane.gate.enter():
+                    group.create_task(self._see_through(course_of(one, lane), ended))
+                else:
+                    self._told(lane, Ended(one.request, None, one.history.attempts), ended)
+                line.started(one.request.model.id)
+
+    async def _see_through(self, course: Course, ended: Callable[[Ended], None]) -> None:
+        attempts = course.number
         try:
-            ended(await self._picture(due))
+            self._told(course.lane, await self._picture(course), ended)
         except (StorageError, LedgerError) as error:
             # What came back cannot be kept, or what goes out not be counted: nothing more may be bought. The attempt
             # stays as it stands in the ledger; the next start finds it.
             self.stop.request(StoppedBy.PLATFORM, str(error), error)
-            ended(Ended(due.request, None, due.history.attempts))
+            self._told(course.lane, Ended(course.request, None, attempts), ended)
 
-    async def _picture(self, due: Due) -> Ended:
-        history = due.history
-        course = _Course(due.request, history.attempts, 0, history.failed, history.lost, history.unknown)
+    @staticmethod
+    def _told(lane: Lane, one: Ended, ended: Callable[[Ended], None]) -> None:
+        lane.unreached += one.end is None
+        ended(one)
+
+    async def _picture(self, course: Course) -> Ended:
+        lane = course.lane
         while True:
             try:
                 answer = await self._attempt(course)
             except UsageError as error:
-                return Ended(due.request, End.INVALID, course.number, message=str(error))
+                return Ended(course.request, End.INVALID, course.number, message=str(error))
             if answer is None:
                 return course.ended(None)
             if answer.kept is not None:
-                kept = await self._looked_at(answer.kept, answer.outcome, due.request)
+                kept = await self._looked_at(answer.kept, answer.outcome, course.request)
                 return course.ended(End.MADE, answer.outcome, kept)
             step = self._next(course, answer.outcome)
             if isinstance(step, Finish):
                 return course.ended(step.end, answer.outcome)
-            if await self.stop.sleep(step.after_s) or not await self.lane.gate.enter():
+            if await lane.stop.sleep(step.after_s) or not await lane.gate.enter():
                 return course.ended(None, answer.outcome)
 
     async def _looked_at(self, kept: Spooled, outcome: Outcome, request: ImageRequest) -> Spooled:
@@ -180,36 +163,37 @@ class Engine:
         finally:
             self._looks -= 1
 
-    async def _attempt(self, course: _Course) -> Answer | None:
+    async def _attempt(self, course: Course) -> Answer | None:
         """One attempt, from a place in flight that is held on entry to the entry in the books. None: not sent."""
-        request = course.request
-        exposure = Exposure(self.exposed)
+        request, lane = course.request, course.lane
+        exposure = Exposure(self.exposed, lane)
         try:
-            async with Place(self.lane) as place:
+            async with Place(lane) as place:
                 images = await self._images(request)
-                await exposure.begin()
                 attempt = AttemptId(self.dataset, request.key, course.number + 1)
-                cleared = await self._cleared(attempt, request)
+                cleared = await self._cleared(attempt, course, exposure)
                 if cleared is None:
                     return None
                 probe, turn = cleared
                 course.number, course.tries = attempt.number, course.tries + 1
-                await self.lane.pace.depart(turn)
-                if self.stop.is_set:
-                    await self._take_back(attempt, probe, request.quote.bound)
+                await lane.pace.depart(turn, lane)
+                if lane.stop.is_set:
+                    await self._take_back(attempt, course, probe)
                     return None
-                flying, reply = await self._send(place, probe, request, images)
+                flying, reply = await self._send(place, probe, course, images)
             return await self._settle(attempt, course, flying, reply, exposure)
         finally:
             exposure.end()
 
-    async def _cleared(self, attempt: AttemptId, request: ImageRequest) -> tuple[bool, float | None] | None:
-        """Wait for the hold, the pace and the budget: (is the probe, the turn), or None when the run is to end."""
-        cleared = await self.lane.clear()
-        if cleared is None or await self._reserve(attempt, request):
+    async def _cleared(
+        self, attempt: AttemptId, course: Course, exposure: Exposure
+    ) -> tuple[bool, float | None] | None:
+        """Wait for hold, exposure, pace and budget: (is the probe, the turn), or None when the lane is to end."""
+        cleared = await course.lane.clear(exposure)
+        if cleared is None or await self._reserve(attempt, course):
             return cleared
         if cleared[0]:
-            self.lane.hold.withdrawn()
+            course.lane.hold.withdrawn()
         return None
 
     async def _images(self, request: ImageRequest) -> Sequence[bytes]:
@@ -217,30 +201,31 @@ class Engine:
             return ()
         return [await self.offload(fitted_bytes, one, request.model) for one in request.references]
 
-    async def _reserve(self, attempt: AttemptId, request: ImageRequest) -> bool:
-        """Take the bound out of the budget. False when the run is over; near the end of the budget it waits in line
+    async def _reserve(self, attempt: AttemptId, course: Course) -> bool:
+        """Take the bound out of the budget. False when it is over; near the end of the budget it waits in line
         for what is in flight, because an actual charge below its bound leaves room for one more."""
         if self._tight.locked():
             async with self._tight:
                 pass
-        if await self._try_reserve(attempt, request) is None:
+        if await self._try_reserve(attempt, course) is None:
             return True
         async with self._tight:
-            while not self.stop.is_set:
+            while not course.lane.stop.is_set:
                 settled = self._settled
-                denied = await self._try_reserve(attempt, request)
+                denied = await self._try_reserve(attempt, course)
                 if denied is None:
                     return True
-                balance, bound = denied.balance, request.quote.bound.nano_usd
+                balance, bound = denied.balance, course.request.quote.bound.nano_usd
                 if self._unsettled == 0 or bound > balance.free_nano_usd + balance.reserved.nano_usd:
                     self.stop.request(StoppedBy.BUDGET, denied.reason)
                     return False
                 await settled.wait()
         return False
 
-    async def _try_reserve(self, attempt: AttemptId, request: ImageRequest) -> Denied | None:
+    async def _try_reserve(self, attempt: AttemptId, course: Course) -> Denied | None:
+        request = course.request
         bound, now_us = request.quote.bound, round(self.now() * 1e6)
-        if self.stop.is_set:
+        if course.lane.stop.is_set:
             return Denied(self.tally.balance)
         answer = await self.journal.do(
             lambda tx: ledger.reserve(tx, attempt, self.run, request.model.id, bound, now_us)
@@ -252,27 +237,29 @@ class Engine:
         return None
 
     async def _send(
-        self, place: Place, probe: bool, request: ImageRequest, images: Sequence[bytes]
+        self, place: Place, probe: bool, course: Course, images: Sequence[bytes]
     ) -> tuple[Flying, Reply | Broken]:
-        flying = self.lane.departed(probe, self.now(), request.quote.expected.centineurons)
+        request = course.request
+        flying = course.lane.departed(probe, self.now(), request.quote.expected.centineurons)
         place.flying = flying
         self.tally.requests += 1
-        self.tally.in_flight = self.lane.in_flight
-        self.tally.peak_in_flight = max(self.tally.peak_in_flight, self.lane.in_flight)
-        return flying, await self.sender.send(request.model, fields_of(request), images)
+        self.tally.in_flight = self.lanes.in_flight
+        self.tally.peak_in_flight = max(self.tally.peak_in_flight, self.tally.in_flight)
+        return flying, await self.sender.send(request, images)
 
     async def _settle(
-        self, attempt: AttemptId, course: _Course, flying: Flying, reply: Reply | Broken, exposure: Exposure
+        self, attempt: AttemptId, course: Course, flying: Flying, reply: Reply | Broken, exposure: Exposure
     ) -> Answer:
         """What the answer means, kept and booked."""
-        self.tally.in_flight = self.lane.in_flight
+        self.tally.in_flight = self.lanes.in_flight
         bound = course.request.quote.bound
         at = datetime.fromtimestamp(self.now(), UTC)
         try:
             answer = await self._keep(course.request, attempt, reply, at)
+            self._guard(course.request, answer.outcome)
             if answer.kept is not None:
                 exposure.end()
-            self.lane.answered(flying, answer.outcome, reply.latency_s)
+            course.lane.answered(flying, answer.outcome, reply.latency_s)
             resolution = resolution_of(answer)
             await self._resolve(attempt, resolution)
         finally:
@@ -280,20 +267,20 @@ class Engine:
         unknown = bound if resolution.state == State.UNKNOWN else ZERO
         course.unknown += unknown
         self.tally.moved(spent=resolution.actual, reserved=ZERO - bound, unknown=unknown)
-        self._tell(answer, bound)
+        self._tell(answer, course)
         return answer
 
-    async def _take_back(self, attempt: AttemptId, probe: bool, bound: Money) -> None:
+    async def _take_back(self, attempt: AttemptId, course: Course, probe: bool) -> None:
         """The run was ended while this one waited for its moment: nothing new is sent, so its bound is free again."""
         if probe:
-            self.lane.hold.withdrawn()
+            course.lane.hold.withdrawn()
         try:
             await self._resolve(
                 attempt, Resolution(State.VOID, End.NOT_SENT, message="the run ended before it was sent")
             )
         finally:
             self._one_settled()
-        self.tally.moved(reserved=ZERO - bound)
+        self.tally.moved(reserved=ZERO - course.request.quote.bound)
 
     async def _resolve(self, attempt: AttemptId, resolution: Resolution) -> None:
         now_us = round(self.now() * 1e6)
@@ -310,25 +297,31 @@ class Engine:
         answer: Answer = await self.offload(self.keeper.keep, request, attempt, reply, at)
         return answer
 
-    def _tell(self, answer: Answer, bound: Money) -> None:
+    def _tell(self, answer: Answer, course: Course) -> None:
         outcome = answer.outcome
         if isinstance(outcome, Delivered):
-            self.quota.refund()
+            course.lane.quota.refund()
             self.tally.picture(self.now())
-            if answer.actual.nano_usd > bound.nano_usd:
-                self.stop.request(
-                    StoppedBy.PLATFORM,
-                    f"a picture was charged ${answer.actual.usd:f}, more than its bound ${bound.usd:f}: the price has "
-                    "changed, so the budget can no longer be promised; update fluxbatch's price table",
-                )
+            self._watch(course.request, outcome.charge)
             return
         self.tally.codes[outcome.code or type(outcome).__name__.lower()] += 1
         self.tally.refusals += isinstance(outcome, Throttled)
         if isinstance(outcome, Fatal):
-            self.stop.request(StoppedBy.ACCOUNT, f"{outcome.message}; {outcome.remedy}")
+            end_by(outcome, course.request.model, self.lanes, self.stop)
 
-    def _next(self, course: _Course, outcome: Outcome) -> Any:
+    def _watch(self, request: ImageRequest, charge: Money | None) -> None:
+        """Say at once, and once, when a price has drifted."""
+        if charge is not None and (drift := self.tally.watch.note(request.model, request.quote.expected, charge)):
+            log.warning("%s", drift)
+
+    def _guard(self, request: ImageRequest, outcome: Outcome) -> None:
+        """A charge above its bound ends the run before another request leaves: nothing can be promised any more."""
+        bound, charge = request.quote.bound, outcome.charge if isinstance(outcome, (Delivered, Failed)) else None
+        if charge is not None and charge.nano_usd > bound.nano_usd:
+            self.stop.request(StoppedBy.PLATFORM, beyond_bound(request.model.name, charge, bound))
+
+    def _next(self, course: Course, outcome: Outcome) -> Any:
         course.failed += isinstance(outcome, Failed)
         course.lost += isinstance(outcome, Lost)
         chance = self.chance.random()
-        return next_step(outcome, course.tries, course.failed, course.lost, self.policy, self.quota, chance)
+        return next_step(outcome, course.tries, course.failed, course.lost, self.policy, course.lane.quota, chance)

@@ -1,7 +1,8 @@
 """One model's way to the platform: the gate, the pace and the hold, and what each answer teaches them.
 
 "Too many a minute" (3021) teaches the pace, "no room" (3040, 4002) the gate, possibly billed failures and an
-unreachable network the hold. Two numbers and a switch, each with its own lesson.
+unreachable network the hold. Two numbers and a switch, each with its own lesson. The pace is the account's, and so
+shared by all lanes of a run; gate, hold and quota are the model's own.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
 from fluxbatch.budget.entries import Learned
 from fluxbatch.cloudflare.outcome import Delivered, Failed, Lost, NotSent, Outcome, Throttled
@@ -17,6 +19,7 @@ from fluxbatch.dispatch import adapt
 from fluxbatch.dispatch.adapt import Gate
 from fluxbatch.dispatch.hold import UNREACHABLE_IN_A_ROW, Hold, Record, Trouble, noted, trips
 from fluxbatch.dispatch.pace import Pace
+from fluxbatch.dispatch.retry import Quota
 from fluxbatch.dispatch.stop import Stop
 
 log = logging.getLogger(__name__)
@@ -28,6 +31,8 @@ FULL_IN_A_ROW = 3
 """So many refusals in a row while nothing older was out: the platform has no room at all."""
 PROVED_BY_TIME = frozenset({Trouble.RATE, Trouble.ROOM})
 """Refusals are quick, so a probe that was not refused has passed. A dead network is silent, a failure comes late."""
+OTHERS_PROBE_S = 15.0
+"""While another model's probe asks whether the account may send again, this one's asks seldom."""
 LATENCY_RISE = 1.5
 SMOOTHING = 0.1
 PRESSURE_DRIFT = 1.01
@@ -45,15 +50,32 @@ class Flying:
     proved: bool = False
 
 
-class Lane:
-    """What a request passes on its way out, and what learns from its answer."""
+class Exposed(Protocol):
+    """A share of what a crash may lose."""
 
-    def __init__(self, gate: Gate, pace: Pace, hold: Hold, stop: Stop) -> None:
-        self.gate, self.pace, self.hold = gate, pace, hold
+    async def begin(self) -> None: ...
+    def end(self) -> None: ...
+
+
+class Lane:
+    """What a request passes on its way out, and what learns from its answer.
+
+    `stop` ends this lane: the model is given up, or the run is over. `to` names the model where there are several. The
+    counts are this run's.
+    """
+
+    def __init__(
+        self, gate: Gate, pace: Pace, hold: Hold, stop: Stop, quota: Quota | None = None, to: str = ""
+    ) -> None:
+        self.gate, self.pace, self.hold, self.stop = gate, pace, hold, stop
+        self.quota = quota or Quota(0)
+        self._to = to
+        self.feeding = asyncio.Lock()
+        """Held by the slice whose rows come next."""
+        self.requests = self.refusals = self.made = self.unreached = self.peak_in_flight = 0
         self._out: dict[Flying, None] = {}
         self._full_in_a_row = 0
         self._proof_s = adapt.PROOF_S
-        self._stop = stop
         self._record = Record()
         self._unreachable = 0
         self._peaks = (0, 0)
@@ -63,24 +85,34 @@ class Lane:
         self._pressure_low: float | None = None
         stop.tell(gate.close)
         stop.tell(hold.close)
-        stop.tell(pace.close)
+        pace.own(self).lift = self._lifted
 
     @property
     def in_flight(self) -> int:
         """Requests that are out now."""
         return len(self._out)
 
-    async def clear(self) -> tuple[bool, float | None] | None:
-        """Wait for the hold and the pace: (is the probe, the turn), or None when the run is to end."""
+    @property
+    def latency_s(self) -> float | None:
+        """How long a picture takes, smoothed."""
+        return self._latency_s
+
+    async def clear(self, exposure: Exposed | None = None) -> tuple[bool, float | None] | None:
+        """Wait for the hold, the exposure and the pace: (is the probe, the turn), or None when the lane is to end."""
         while True:
             probe = await self.hold.admit()
-            turn = None if self._stop.is_set else await self.pace.turn(partial(self._may_go, probe))
-            if self._stop.is_set:
+            await self.pace.own(self).distance(self.stop, partial(self._may_go, probe))
+            if exposure is not None and not self.stop.is_set:
+                await exposure.begin()
+            turn = None if self.stop.is_set else await self.pace.turn(partial(self._may_go, probe), self)
+            if self.stop.is_set:
                 if probe:
                     self.hold.withdrawn()
                 return None
             if self._may_go(probe) and (turn is not None or not self.pace.is_known):
                 return probe, turn
+            if exposure is not None:
+                exposure.end()
 
     def _may_go(self, probe: bool) -> bool:
         return probe or self.hold.pause is None
@@ -91,6 +123,8 @@ class Lane:
         flying = Flying(wall_s, probe, work)
         flying.timer = loop.call_later(self._proof_s, self._prove, flying)
         self._out[flying] = None
+        self.requests += 1
+        self.peak_in_flight = max(self.peak_in_flight, self.in_flight)
         return flying
 
     def answered(self, flying: Flying, outcome: Outcome, latency_s: float) -> None:
@@ -106,17 +140,17 @@ class Lane:
                 self._failed(flying, outcome)
             case _:
                 if isinstance(outcome, Delivered):
+                    self.made += 1
                     self.hold.came()
                     self._note_latency(latency_s, flying.work)
                 self._came(flying)
 
     def learned(self) -> Learned:
         """What the next run should begin with."""
-        per_second = self.pace.rate.per_second
         flight = self.gate.flight
         found_goal = flight.goal < flight.most
         in_flight = max(flight.limit, flight.goal) if found_goal else flight.limit
-        return Learned(in_flight, found_goal, None if per_second is None else per_second * 60.0, self._latency_s)
+        return Learned(in_flight, found_goal, self.pace.per_minute(self), self._latency_s)
 
     def _came(self, flying: Flying) -> None:
         self._unreachable = 0
@@ -125,17 +159,18 @@ class Lane:
         self._pass_if_probe(flying)
 
     def _turned_away(self, flying: Flying, outcome: Throttled, latency_s: float) -> None:
+        self.refusals += 1
         if flying.proved:  # it was taken for let in, and was not: refusals take longer here
             self._proof_s = min(PROOF_MAX_S, 2 * latency_s)
         if outcome.reason == "rate":
-            self.pace.refused()
-            self._trouble(flying, Trouble.RATE, outcome.message, outcome.retry_after_s)
+            after_s = OTHERS_PROBE_S if self.pace.refused(self) else 0.0
+            self._trouble(flying, Trouble.RATE, outcome.message, max(after_s, outcome.retry_after_s or 0.0))
             return
         before = self.gate.flight.limit
         if not flying.probe:  # "no room for one" says nothing about how many had room before
             self._follow(adapt.refused(self.gate.flight, self.in_flight, _now()))
         if self.gate.flight.limit < before:
-            log.info("no room for %d in flight (%s): now %d", before, outcome.code, self.gate.flight.limit)
+            log.info("no room for %d in flight%s (%s): now %d", before, self._to, outcome.code, self.gate.flight.limit)
         self._full_in_a_row = 0 if self._older_is_out(flying) else self._full_in_a_row + 1
         if flying.probe or self._full_in_a_row >= FULL_IN_A_ROW:
             self._trouble(flying, Trouble.ROOM, outcome.message, outcome.retry_after_s)
@@ -166,14 +201,15 @@ class Lane:
         elif self.hold.pause is None:
             self.hold.begin(trouble, detail, after_s)
             if trouble is not Trouble.RATE:
-                log.warning("sending pauses: %s (%s); one probe goes out at growing intervals", trouble.text, detail)
+                told = "sending%s pauses: %s (%s); one probe goes out at growing intervals"
+                log.warning(told, self._to, trouble.text, detail)
 
     def _prove(self, flying: Flying) -> None:
         if flying.proved:
             return
         flying.proved = True
         self._full_in_a_row = 0
-        self.pace.accepted(flying.sent_at)
+        self.pace.accepted(flying.sent_at, self)
         self._follow(adapt.proved(self.gate.flight, self._peak(), _now()))
         if self.hold.pause is not None and self.hold.pause.trouble in PROVED_BY_TIME:
             self._pass_if_probe(flying)
@@ -185,7 +221,12 @@ class Lane:
             if self.hold.pause is not None and self.hold.pause.trouble is Trouble.FAILURES:
                 self._record = Record()
             if self.hold.pause is not None and self.hold.pause.trouble is not Trouble.RATE:
-                log.info("the probe went through: sending goes on")
+                log.info("the probe went through: sending%s goes on", self._to)
+            self.hold.passed()
+
+    def _lifted(self) -> None:
+        """Another model was let in again: "too many" is over for this one as well."""
+        if self.hold.pause is not None and self.hold.pause.trouble is Trouble.RATE:
             self.hold.passed()
 
     def _peak(self) -> int:

@@ -7,22 +7,26 @@ cannot be crowded by the next.
 
 The limit may be unknown (`--rate 0`): then nothing is paced until the platform refuses with "too many"; what was
 accepted until then, and when it accepts again, tells the rate (`rate.py`).
+
+All models of a run share one pace, because the limit is the account's: its turns go round the lanes that wait. `who` is
+the lane; what only one of them is refused teaches that one alone (`own.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Hashable
 
 from aiolimiter import AsyncLimiter
 
 from fluxbatch.budget.journal import Journal
 from fluxbatch.budget.store import take_slots
-from fluxbatch.dispatch.rate import WINDOW_S, Rate, grown, measured
+from fluxbatch.dispatch.belief import Belief
+from fluxbatch.dispatch.fair import Turns
+from fluxbatch.dispatch.own import Own
+from fluxbatch.dispatch.rate import HEADROOM, WINDOW_S, Rate
 
-HEADROOM = 0.015
 LATE_S = HEADROOM * WINDOW_S
 """A moment missed by more than the headroom is given up: the next processes' requests are on their way by then."""
 LEASE_S = 1.0
@@ -41,8 +45,6 @@ SLACK_OF_HEADROOM = 0.4
 that a clock that jumps forth cannot bring one too many into a window."""
 TIMER_S = 0.002
 """A timer is no finer than this: above 500 requests a second the strict distance is kept between pairs, threes, …"""
-USED = 0.8
-"""A rate that was not used to this share proves nothing by being accepted."""
 TURNS_MAX = 3
 """So many moments may be missed: a ledger that is always late slows the sending, it must not stop it."""
 LAG_MAX_S = 10.0
@@ -52,7 +54,7 @@ LEAD_S = 0.05
 
 
 class Pace:
-    """Gives out turns, first come, first served."""
+    """Gives out turns: one for each lane that waits, in turn, and within a lane first come, first served."""
 
     def __init__(
         self, journal: Journal, account: str, per_minute: float | None, learned: float | None, now: Callable[[], float]
@@ -60,26 +62,48 @@ class Pace:
         """`per_minute` is the known limit or None; `learned` what an earlier run found where none is known."""
         ceiling = None if per_minute is None else per_minute / WINDOW_S
         start = ceiling if ceiling is not None else (None if learned is None else learned / WINDOW_S)
-        self.rate = Rate(start, ceiling)
+        self._belief = Belief(Rate(start, ceiling), now)
         self._journal = journal
         self._account = account
         self._now = now
         self._slots: deque[float] = deque()
-        self._queue = asyncio.Lock()
+        self._queue = Turns()
         self._waiting = 0
         self._strict = _limiter(self.rate)
-        self._log: deque[float] = deque(maxlen=4096)
-        self._refused_at: float | None = None
-        self._refused_last = 0.0
+        self._own: dict[Hashable, Own] = {}
         self._over = asyncio.Event()
         self._lag_s = 0.0
+
+    @property
+    def rate(self) -> Rate:
+        """What is believed of the account's."""
+        return self._belief.rate
 
     @property
     def is_known(self) -> bool:
         """Whether there is a rate to keep."""
         return self.rate.per_second is not None
 
-    async def turn(self, wanted: Callable[[], bool] = lambda: True) -> float | None:
+    def own(self, who: Hashable = None) -> Own:
+        """This lane's part of the pace."""
+        if who not in self._own:
+            self._own[who] = Own(self._now)
+        return self._own[who]
+
+    def recall(self, who: Hashable, per_minute: float | None) -> None:
+        """What an earlier run found for this lane: counts where no limit is known, as the account's does."""
+        account = self.rate
+        if per_minute is None or account.ceiling is not None or account.per_second is None:
+            return
+        if per_minute / WINDOW_S < account.per_second:
+            self.own(who).begin_at(per_minute / WINDOW_S)
+
+    def per_minute(self, who: Hashable = None) -> float | None:
+        """What this lane may send: its own rate, or the account's; None when neither is known."""
+        per_second = self.own(who).per_second or self.rate.per_second
+        return None if per_second is None else per_second * WINDOW_S
+
+    async def turn(self, wanted: Callable[[], bool] = lambda: True, who: Hashable = None) -> float | None:
         """The wall-clock moment of this turn, given `LEAD_S` ahead; None when nothing is paced or all is over.
 
         `wanted` is asked when it is this caller's turn to take a moment: none is taken when it is not (None).
@@ -88,7 +112,7 @@ class Pace:
             return None
         self._waiting += 1
         try:
-            async with self._queue:
+            async with self._queue.of(who):
                 if self._over.is_set() or not wanted():
                     return None
                 at = await self._next_slot()
@@ -97,7 +121,7 @@ class Pace:
         finally:
             self._waiting -= 1
 
-    async def depart(self, turn: float | None) -> None:
+    async def depart(self, turn: float | None, who: Hashable = None) -> None:
         """Wait for the moment itself; to be called last, right before the request goes out."""
         for _ in range(TURNS_MAX):
             if turn is None:
@@ -106,54 +130,51 @@ class Pace:
                 await self._sleep_until(turn)
                 if self._is_near(turn):  # else the machine has stood still meanwhile
                     break
-            turn = await self.turn()
+            turn = await self.turn(who=who)
         await self._strict.acquire()
 
     def close(self) -> None:
         """The run is over: nobody waits for a turn any more."""
         self._over.set()
 
-    def accepted(self, sent_at: float) -> None:
-        """A request that was sent then was not refused for being too many."""
-        self._log.append(sent_at)
-        if self._refused_at is None:
-            self._grow()
-        elif sent_at > self._refused_at:
-            self._learn(self._refused_at, sent_at)
+    def accepted(self, sent_at: float, who: Hashable = None) -> None:
+        """A request of this lane that was sent then was not refused for being too many."""
+        own, before = self.own(who), self.rate.per_second
+        own.let_in(sent_at)
+        self._belief.let_in(sent_at)
+        if own.refused_at is None:
+            self._belief.grow()
+            own.grow(self.rate.per_second)
+        elif sent_at > own.refused_at:
+            self._learn(own, own.refused_at, sent_at)
+            own.refused_at = None
+        self._follow(before)
 
-    def refused(self) -> None:
-        """The platform said "too many": from now to the next request that it accepts is one episode."""
-        self._refused_last = self._now()
-        if self._refused_at is None:
-            self._refused_at = self._refused_last
+    def refused(self, who: Hashable = None) -> bool:
+        """The platform said "too many": from now to the next of this lane that it accepts is one episode.
 
-    def _grow(self) -> None:
-        now, rate = self._now(), self.rate
-        if rate.per_second is None or now - rate.since_s < rate.stretch_s:
+        True when another lane was in one before, and will find out when it is over: the limit may be the account's.
+        """
+        own = self.own(who)
+        began = own.refused(self._now())
+        return any(other.refused_at is not None and other.refused_at < began for other in self._own.values())
+
+    def _learn(self, own: Own, refused_at: float, accepted_at: float) -> None:
+        others = [other for other in self._own.values() if other is not own]
+        with_it = [other for other in others if other.refused_last >= refused_at]
+        let_in = any(other.let_in_last > refused_at - WINDOW_S for other in others)
+        if own.per_second is not None or (let_in and not with_it):
+            own.belief.learn(refused_at, own.refused_last, accepted_at)
             return
-        span_s = min(rate.stretch_s, WINDOW_S)
-        used = sum(at > self._log[-1] - span_s for at in self._log)
-        if used >= USED * rate.per_second * span_s:
-            self._set(grown(rate, now))
-        else:
-            self.rate = replace(
-                rate, since_s=now
-            )  # something else held the sending: nothing was learned about the rate
+        self._belief.learn(refused_at, own.refused_last, accepted_at)
+        for other in others:
+            other.over()
 
-    def _learn(self, refused_at: float, accepted_at: float) -> None:
-        self._refused_at = None
-        before = [at for at in self._log if refused_at - WINDOW_S <= at <= refused_at]
-        # The window opened again somewhere between the last refusal and now: the middle is the best guess.
-        opened_at = (self._refused_last + accepted_at) / 2
-        span_s = opened_at - min(before, default=refused_at)
-        self._set(measured(self.rate, len(before), span_s, self._now()))
-
-    def _set(self, rate: Rate) -> None:
-        before = self.rate.per_second
-        self.rate = rate
-        if rate.per_second != before:
-            self._strict = _limiter(rate)
-            if before is not None and rate.per_second is not None and rate.per_second < before:
+    def _follow(self, before: float | None) -> None:
+        now = self.rate.per_second
+        if now != before:
+            self._strict = _limiter(self.rate)
+            if before is not None and now is not None and now < before:
                 self._slots.clear()
 
     async def _next_slot(self) -> float:

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Hashable
 
+from fluxbatch.dispatch.fair import Shares
 from fluxbatch.dispatch.lane import Flying, Lane
 
 
 class Exposure:
-    """What a crash would lose: an attempt from its reservation until its picture is on the disk, or it is resolved."""
+    """What a crash would lose: an attempt from its reservation until its picture is on the disk, or it is resolved.
 
-    def __init__(self, bound: asyncio.Semaphore) -> None:
+    It is taken when nothing but the pace is left to wait for: a lane that is held keeps none from the others.
+    """
+
+    def __init__(self, bound: Shares, who: Hashable = None) -> None:
         self._bound = bound
+        self._who = who
         self._is_on = False
 
     async def begin(self) -> None:
-        await self._bound.acquire()
+        await self._bound.take(self._who)
         self._is_on = True
 
     def end(self) -> None:
         if self._is_on:
             self._is_on = False
-            self._bound.release()
+            self._bound.give_back(self._who)
 
 
 class Place:

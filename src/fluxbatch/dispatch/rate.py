@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 WINDOW_S = 60.0
 """The platform counts requests in windows of a minute."""
+HEADROOM = 0.015
+"""Requests leave a little further apart than the rate says: the platform counts arrivals, and they jitter."""
 
 
 @dataclass(frozen=True, slots=True)

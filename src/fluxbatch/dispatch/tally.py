@@ -6,6 +6,7 @@ from collections import Counter, deque
 from dataclasses import dataclass, field
 
 from fluxbatch.budget.entries import Balance, End
+from fluxbatch.dispatch.drift import Watch
 from fluxbatch.models.money import ZERO, Money
 
 RATE_SPAN_S = 60.0
@@ -27,6 +28,8 @@ class Tally:
     peak_in_flight: int = 0
     codes: Counter[str] = field(default_factory=Counter)
     made_at_s: deque[float] = field(default_factory=deque)
+    watch: Watch = field(default_factory=Watch)
+    """What was charged, against what was expected."""
 
     @property
     def refused(self) -> int:

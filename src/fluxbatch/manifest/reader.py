@@ -169,7 +169,8 @@ def _check_options(defaults: Defaults) -> None:
     """An option that no row can take is an error, not a complaint about each row."""
     troubles = [f"--{trouble.column}: {trouble.problem}; {trouble.remedy}" for trouble in defaults.troubles()]
     if troubles:
-        raise UsageError("; ".join(troubles).replace("leave it empty", "leave the option out"))
+        remedy = "leave the option out (in the environment: FLUXBATCH_ and its name)"
+        raise UsageError("; ".join(troubles).replace("leave it empty", remedy))
 
 
 def _check_is_file(path: Path) -> None:

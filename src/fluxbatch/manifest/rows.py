@@ -80,6 +80,16 @@ class Defaults:
         options = {"width": self.width, "height": self.height, "steps": self.steps, "guidance": self.guidance}
         return {name: value for name, value in options.items() if value is not None}
 
+    def not_sent(self, pictures: Mapping[Model, int]) -> Iterator[str]:
+        """Which options are not sent to how many pictures of which models, as sentences: nothing is dropped unsaid."""
+        for name, value in self.given.items():
+            for model, count in pictures.items():
+                if not model.takes(name):
+                    instead = f"always {fit.fixed(model, name)}" if name in fit.SIZED else "which takes none"
+                    noun = "picture" if count == 1 else "pictures"
+                    said = f"{value:g}" if isinstance(value, float) else value
+                    yield f"--{name} {said} to {count:,} {noun} of {model.name} ({instead})"
+
     def troubles(self) -> Iterator[Trouble]:
         """What is wrong with the options for the model of rows that name none."""
         yield from fit.unsent(self.model, self.given)

@@ -8,6 +8,7 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass
 
 from fluxbatch.simulator.faults import Fault, Kind
+from fluxbatch.simulator.offers import Offer
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -26,19 +27,35 @@ class Answer:
     """How the statistics count it."""
 
 
-def picture_answer(image: bytes, centineurons: int, fault: Fault | None = None) -> Answer:
-    """200 with the base64 picture and the charge in neurons with two decimals; spoilt if a fault says so."""
-    headers: Headers = [(b"content-type", b"application/json")]
+def picture_answer(offer: Offer, image: bytes, centineurons: int, fault: Fault | None = None) -> Answer:
+    """200 with the picture (given in base64) as the model answers, and the charge in neurons with two decimals, where
+    the model says it; spoilt if a fault says so."""
     kind = fault.kind if fault else None
-    if kind is not Kind.NO_HEADER:
+    bare = (offer.answer != "json") is not (kind is Kind.OTHER_FORM)
+    headers: Headers = [(b"content-type", _content_type(offer, bare))]
+    if kind is not Kind.NO_HEADER and offer.says_charge:
         headers.append((b"cf-ai-neurons", b"%d.%02d" % divmod(centineurons, 100)))
-    body = _BEFORE + _spoilt_image(image, kind) + _AFTER
+    body = _bare(image, kind) if bare else _BEFORE + _spoilt_image(image, kind) + _AFTER
     if kind is Kind.TRUNCATED_JSON:
         body = body[: len(body) // 2]
     if kind is Kind.GZIP:
         body = gzip.compress(body, 1)
         headers.append((b"content-encoding", b"gzip"))
     return Answer(200, headers, body, fault.label if fault else "200")
+
+
+def _content_type(offer: Offer, bare: bool) -> bytes:
+    """What the header says, which need not be what the bytes are."""
+    if not bare:
+        return b"application/json"
+    return b"image/jpeg" if offer.answer == "json" else offer.answer.encode("ascii")
+
+
+def _bare(image: bytes, kind: Kind | None) -> bytes:
+    """The bytes themselves, or what a fault makes of them."""
+    if kind is Kind.BAD_BASE64:
+        return image  # nobody has decoded it: base64 where the bytes should be
+    return b64decode(_spoilt_image(image, kind))
 
 
 def _spoilt_image(image: bytes, kind: Kind | None) -> bytes:

@@ -14,11 +14,11 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
 
-from fluxbatch.models.catalogue import MODELS, Model, find_model
 from fluxbatch.simulator.answers import Answer, error_answer
 from fluxbatch.simulator.cloud import Platform, Silence, Verdict
 from fluxbatch.simulator.control import control_routes
 from fluxbatch.simulator.faults import Kind, find_fault
+from fluxbatch.simulator.offers import Offer
 
 BASE_PATH = "/client/v4"
 QUERY_BYTES_MAX = 100_000
@@ -112,18 +112,20 @@ class _Inference:
         if body is None:
             return None
         headers = dict(scope["headers"])
-        model = _model_of(scope["path_params"]["model"])
-        if fault := self._misdirected(scope, headers, model) or ("3006" if len(body) > body_bytes_max else None):
+        name = scope["path_params"]["model"]
+        # Only full ids have a route; the short names are the client's own.
+        offer = self._platform.settings.find_offer(name) if name.startswith("@") else None
+        if fault := self._misdirected(scope, headers, offer) or ("3006" if len(body) > body_bytes_max else None):
             return error_answer(find_fault(fault), request_id)
-        assert model is not None
-        return await self._platform.infer(request_id, model, headers.get(b"content-type", b""), body)
+        assert offer is not None
+        return await self._platform.infer(request_id, offer, headers.get(b"content-type", b""), body)
 
-    def _misdirected(self, scope: Scope, headers: dict[bytes, bytes], model: Model | None) -> str | None:
+    def _misdirected(self, scope: Scope, headers: dict[bytes, bytes], offer: Offer | None) -> str | None:
         if scope["method"] != "POST":
             return "7001"
         if fault := self._wire.unauthorized(scope, headers):
             return fault
-        if model is None:
+        if offer is None:
             return "5007" if scope["path_params"]["model"].startswith("@") else "7000"
         return None
 
@@ -141,7 +143,8 @@ class _ModelSearch:
             answer = error_answer(find_fault(fault), request_id)
         else:
             wanted = parse_qs(scope["query_string"].decode("ascii", "replace")).get("search", [""])[0]
-            answer = _models_answer([model for model in MODELS if wanted.lower() in model.id])
+            offers = self._wire.platform.settings.offers
+            answer = _models_answer([offer for offer in offers if wanted.lower() in offer.id])
         await self._wire.answer(send, answer, request_id)
 
 
@@ -175,14 +178,9 @@ class _Nowhere:
         await self._wire.answer(send, error_answer(find_fault("7000"), request_id), request_id)
 
 
-def _model_of(name: str) -> Model | None:
-    """Only full ids have a route; the short names are the client's own."""
-    return find_model(name) if name.startswith("@") else None
-
-
-def _models_answer(models: list[Model]) -> Answer:
+def _models_answer(offers: list[Offer]) -> Answer:
     task = {"name": "Text-to-Image"}
-    found = [{"name": model.id, "description": f"simulated {model.name}", "task": task} for model in models]
+    found = [{"name": offer.id, "description": f"simulated {offer.name}", "task": task} for offer in offers]
     info = {"count": len(found), "page": 1, "per_page": 20, "total_count": len(found)}
     body: dict[str, Any] = {"success": True, "result": found, "errors": [], "messages": [], "result_info": info}
     return Answer(200, [_JSON], json.dumps(body).encode(), "200")

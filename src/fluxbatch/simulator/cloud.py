@@ -7,13 +7,13 @@ import math
 import random
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from decimal import ROUND_HALF_UP, Decimal
 
 from fluxbatch.errors import UsageError
-from fluxbatch.models.catalogue import Model
-from fluxbatch.models.price import quote
 from fluxbatch.simulator import painter
 from fluxbatch.simulator.analytics import analytics_answer, refusal
 from fluxbatch.simulator.answers import Answer, error_answer, picture_answer
@@ -21,7 +21,9 @@ from fluxbatch.simulator.asked import Asked, Unfit, cut, read_asked
 from fluxbatch.simulator.bill import Bill
 from fluxbatch.simulator.faults import Fault, FaultScript, Kind, find_fault
 from fluxbatch.simulator.limits import Capacity, SlidingWindow
+from fluxbatch.simulator.offers import Offer
 from fluxbatch.simulator.painter import Sketch
+from fluxbatch.simulator.price import centineurons
 from fluxbatch.simulator.settings import SimulatorSettings
 from fluxbatch.simulator.traffic import Traffic
 
@@ -40,7 +42,7 @@ ANALYTICS_WINDOW_S = 300.0
 Verdict = Answer | Silence
 _SHOWN = (
     *(Kind.NO_HEADER, Kind.TRUNCATED_JSON, Kind.TRUNCATED_BODY, Kind.BAD_BASE64, Kind.NO_PICTURE, Kind.CUT_PICTURE),
-    *(Kind.BLANK, Kind.WRONG_SIZE, Kind.PNG, Kind.GZIP),
+    *(Kind.BLANK, Kind.WRONG_SIZE, Kind.PNG, Kind.GZIP, Kind.OTHER_FORM),
 )
 _SILENT = (Kind.LOST, Kind.RESET, Kind.HANG)
 
@@ -58,6 +60,8 @@ class Platform:
         self.settings = settings
         self.bill = Bill(settings.bill_file)
         self.capacity = Capacity()
+        self._capacities: defaultdict[str, Capacity] = defaultdict(Capacity)
+        self._own: dict[str, SimulatorSettings] = {}
         self._clock = clock
         self._sleep = sleep
         self._started_at = time.time() if started_at is None else started_at
@@ -78,6 +82,7 @@ class Platform:
         self._ids, self._latency = random.Random(f"ids {seed}"), random.Random(f"latency {seed}")
         self._script = FaultScript(random.Random(f"faults {seed}"))
         self._window, self._queries = SlidingWindow(), SlidingWindow()
+        self._windows: defaultdict[str, SlidingWindow] = defaultdict(SlidingWindow)
 
     def change(self, text: str) -> None:
         """Change settings while running, by a JSON object. UsageError, and nothing changed, when it makes no sense."""
@@ -85,6 +90,7 @@ class Platform:
         if (changed.seed, changed.bill_file) != (self.settings.seed, self.settings.bill_file):
             raise UsageError("seed and bill_file hold from start to end; start another simulator")
         self.settings = changed
+        self._own.clear()
 
     def close(self) -> None:
         self._brush.shutdown(wait=False)
@@ -108,79 +114,107 @@ class Platform:
     def new_request_id(self) -> str:
         return str(uuid.UUID(int=self._ids.getrandbits(128), version=4))
 
-    async def infer(self, request_id: str, model: Model, content_type: bytes, body: bytes) -> Verdict:
+    async def infer(self, request_id: str, offer: Offer, content_type: bytes, body: bytes) -> Verdict:
         """Answer one request that came to the right account and model with a good token."""
-        settings = self.settings
-        if not self._window.admit(self._clock(), settings.rate, settings.window_s):
-            return await self._refuse(find_fault("3021"), request_id)
+        settings = self._settings_of(offer)
+        if not self._in_time(offer, settings):
+            return await self._refuse(find_fault("3021"), request_id, settings)
         try:
-            asked = read_asked(model, content_type, body)
-            self.traffic.prompts[asked.prompt] += 1
+            asked = read_asked(offer, content_type, body)
+            self.traffic.asked_for(offer.id, asked.prompt, asked.said)
             fault = self._script.choose(asked.prompt, self.elapsed_s, settings.faults, settings.outages)
         except Unfit as unfit:
-            return await self._refuse(find_fault(unfit.fault), request_id, unfit.message)
+            return await self._refuse(find_fault(unfit.fault), request_id, settings, unfit.message)
         except UsageError as error:  # an unknown marker: say so instead of serving a picture
-            return await self._refuse(find_fault("5006"), request_id, str(error))
+            return await self._refuse(find_fault("5006"), request_id, settings, str(error))
         if fault is not None and not fault.late:
-            return await self._refuse(fault, request_id)
-        if not self.capacity.enter(settings.capacity):
-            return await self._refuse(find_fault("3040"), request_id)
+            return await self._refuse(fault, request_id, settings)
+        if not self._enter(offer):
+            return await self._refuse(find_fault("3040"), request_id, settings)
         try:
-            return await self._make(request_id, model, asked, fault)
+            return await self._make(request_id, offer, asked, fault)
         finally:
             self.capacity.leave()
+            self._capacities[offer.id].leave()
 
-    async def _refuse(self, fault: Fault, request_id: str, message: str | None = None) -> Verdict:
-        if self.settings.refusal_latency_s > 0:
-            await self._sleep(self.settings.refusal_latency_s)
+    def _settings_of(self, offer: Offer) -> SimulatorSettings:
+        if offer.id not in self._own:
+            self._own[offer.id] = self.settings.of(offer)
+        return self._own[offer.id]
+
+    def _in_time(self, offer: Offer, settings: SimulatorSettings) -> bool:
+        """Whether the rate of the platform, and that of the model where it has one, let it in."""
+        now, whole = self._clock(), self.settings
+        own = whole.limit_of(offer, "rate")
+        if not self._windows[offer.id].has_room(now, own, settings.window_s):
+            return False
+        if not self._window.admit(now, whole.rate, whole.window_s):
+            return False
+        return self._windows[offer.id].admit(now, own, settings.window_s)
+
+    def _enter(self, offer: Offer) -> bool:
+        own = self._capacities[offer.id]
+        if not own.enter(self.settings.limit_of(offer, "capacity")):
+            return False
+        if self.capacity.enter(self.settings.capacity):
+            return True
+        own.leave()
+        return False
+
+    async def _refuse(
+        self, fault: Fault, request_id: str, settings: SimulatorSettings, message: str | None = None
+    ) -> Verdict:
+        if settings.refusal_latency_s > 0:
+            await self._sleep(settings.refusal_latency_s)
         if fault.kind in _SILENT:
             return Silence(fault.kind, fault.name)
         return error_answer(fault, request_id, message)
 
-    async def _make(self, request_id: str, model: Model, asked: Asked, fault: Fault | None) -> Verdict:
-        latency_s = self._latency_s(model)
-        if latency_s > self.settings.timeout_s and fault is None:
-            fault, latency_s = find_fault("3046"), self.settings.timeout_s
-        centineurons = quote(model, asked.width, asked.height, asked.steps, asked.references).expected.centineurons
+    async def _make(self, request_id: str, offer: Offer, asked: Asked, fault: Fault | None) -> Verdict:
+        settings = self._settings_of(offer)
+        latency_s = self._latency_s(settings)
+        if latency_s > settings.timeout_s and fault is None:
+            fault, latency_s = find_fault("3046"), settings.timeout_s
+        charge = _charged(offer, asked, settings)
         try:
             if latency_s > 0:
                 await self._sleep(latency_s)
         finally:  # cut short by a shutdown, it is billed all the same: a real platform would go on
             if fault is None or fault.bills:
-                self._charge(request_id, model, asked, centineurons)
+                self._charge(request_id, offer, asked, charge)
         if fault is not None and fault.kind in _SILENT:
             return Silence(fault.kind, fault.name)
         if fault is not None and fault.kind not in _SHOWN:
             return error_answer(fault, request_id)
-        image = await self._paint(self._sketch(request_id, model, asked), fault)
-        answer = picture_answer(image, centineurons, fault)
+        image = await self._paint(self._sketch(request_id, offer, asked), settings, fault)
+        answer = picture_answer(offer, image, charge, fault)
         if fault is not None and fault.kind is Kind.TRUNCATED_BODY:
             return Silence(fault.kind, fault.name, answer)
         return answer
 
-    def _latency_s(self, model: Model) -> float:
-        median = self.settings.median_latency_s(model.id)
-        return median * math.exp(self._latency.gauss(0, self.settings.latency_spread))
+    def _latency_s(self, settings: SimulatorSettings) -> float:
+        return settings.latency_s * math.exp(self._latency.gauss(0, settings.latency_spread))
 
-    def _charge(self, request_id: str, model: Model, asked: Asked, centineurons: int) -> None:
+    def _charge(self, request_id: str, offer: Offer, asked: Asked, charge: int) -> None:
         self.bill.add(
             when=self.now,
             request_id=request_id,
-            model=model.id,
+            model=offer.id,
             prompt=asked.prompt,
-            centineurons=centineurons,
+            centineurons=charge,
             width=asked.width,
             height=asked.height,
             steps=asked.steps,
             references=asked.references,
         )
 
-    def _sketch(self, request_id: str, model: Model, asked: Asked) -> Sketch:
-        width, height = cut(model, asked.width), cut(model, asked.height)
+    def _sketch(self, request_id: str, offer: Offer, asked: Asked) -> Sketch:
+        width, height = cut(offer, asked.width), cut(offer, asked.height)
         variant = len(self.bill.charges)
-        return Sketch(request_id, asked.prompt, width, height, asked.steps, asked.seed, asked.references, variant)
+        facts = (asked.steps, asked.seed, asked.references)
+        return Sketch(request_id, offer.name, asked.prompt, width, height, *facts, variant)
 
-    async def _paint(self, sketch: Sketch, fault: Fault | None) -> bytes:
+    async def _paint(self, sketch: Sketch, settings: SimulatorSettings, fault: Fault | None) -> bytes:
         kind = fault.kind if fault else None
         if kind is Kind.BLANK:
             return painter.paint_blank(sketch)
@@ -188,8 +222,16 @@ class Platform:
             return painter.paint_png(sketch)
         if kind is Kind.WRONG_SIZE:
             sketch = replace(sketch, width=sketch.width // 2, height=sketch.height // 2)
-        size = self.settings.picture_bytes
-        if self.settings.paint == "plain":
+        size = settings.picture_bytes
+        if settings.paint == "plain":
             return painter.paint_plain(sketch, size)
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._brush, painter.paint_text, sketch, size)
+
+
+def _charged(offer: Offer, asked: Asked, settings: SimulatorSettings) -> int:
+    """In hundredths of a neuron."""
+    published = centineurons(offer.price(asked.width, asked.height, asked.steps, asked.references))
+    if settings.price_factor == 1:
+        return published
+    return int((published * Decimal(str(settings.price_factor))).to_integral_value(ROUND_HALF_UP))

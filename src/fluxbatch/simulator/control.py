@@ -37,8 +37,9 @@ class _Control:
         return JSONResponse(report)
 
     async def stats(self, request: Request) -> Response:
-        """Traffic.report and the pictures in the making; ?arrivals=1 and ?prompts=1 add the long lists."""
-        report = self._platform.traffic.report(_wants(request, "arrivals"), _wants(request, "prompts"))
+        """Traffic.report and the pictures in the making; ?arrivals=1, ?prompts=1 and ?bodies=1 add the long lists."""
+        wanted = (_wants(request, name) for name in ("arrivals", "prompts", "bodies"))
+        report = self._platform.traffic.report(*wanted)
         capacity = self._platform.capacity
         return JSONResponse(report | {"making": capacity.making, "making_peak": capacity.peak})
 

@@ -35,6 +35,7 @@ class Kind(Enum):
     WRONG_SIZE = "a picture of half the sides"
     PNG = "a PNG instead of a JPEG"
     GZIP = "a compressed answer that nobody asked for"
+    OTHER_FORM = "a picture as bare bytes where JSON is usual, and in JSON where bare bytes are"
     LOST = "the connection closes without an answer"
     RESET = "the connection is reset without an answer"
     HANG = "no answer, the connection stays open"
@@ -60,7 +61,7 @@ class Fault:
         """How the statistics name it: 429/3021, 502, lost-after."""
         if self.kind is Kind.ERROR:
             return f"{self.status}/{self.code}" if self.code else f"{self.status}"
-        return f"{self.status}" if self.kind in (Kind.HTML, Kind.TEXT) else self.name
+        return f"{self.status}" if self.kind in (Kind.HTML, Kind.TEXT) and self.status != 200 else self.name
 
 
 def _model(name: str, status: int, code: int, message: str, **more: Any) -> Fault:
@@ -131,6 +132,7 @@ _ROWS = (
     Fault("502", Kind.HTML, 502, message="Bad gateway", may_bill=True),
     Fault("503", Kind.HTML, 503, message="Service Temporarily Unavailable", may_bill=True),
     Fault("403", Kind.TEXT, 403, message="error code: 1010"),
+    Fault("html-200", Kind.HTML, 200, message="Just a moment...", late=True, may_bill=True),
     _spoilt("no-header", Kind.NO_HEADER),
     _spoilt("truncated-json", Kind.TRUNCATED_JSON),
     _spoilt("truncated-body", Kind.TRUNCATED_BODY),
@@ -141,6 +143,7 @@ _ROWS = (
     _spoilt("wrong-size", Kind.WRONG_SIZE),
     _spoilt("png", Kind.PNG),
     _spoilt("gzip", Kind.GZIP),
+    _spoilt("other-form", Kind.OTHER_FORM),
     Fault("lost-before", Kind.LOST),
     _spoilt("lost-after", Kind.LOST),
     Fault("reset-before", Kind.RESET),

@@ -16,12 +16,16 @@ class SlidingWindow:
 
     def admit(self, now: float, limit: int | None, window_s: float) -> bool:
         """Whether a request at `now` (seconds, never going back) is admitted; limit and window may change freely."""
-        while self._admitted and self._admitted[0] <= now - window_s:
-            self._admitted.popleft()
-        if limit is not None and len(self._admitted) >= limit:
+        if not self.has_room(now, limit, window_s):
             return False
         self._admitted.append(now)
         return True
+
+    def has_room(self, now: float, limit: int | None, window_s: float) -> bool:
+        """Whether `admit` would say yes."""
+        while self._admitted and self._admitted[0] <= now - window_s:
+            self._admitted.popleft()
+        return limit is None or len(self._admitted) < limit
 
 
 class Capacity:

@@ -29,6 +29,7 @@ class Sketch:
     """What is to be painted, with sides in pixels as the picture gets them. `variant` changes the pixels."""
 
     request_id: str
+    model: str
     prompt: str
     width: int
     height: int
@@ -39,7 +40,7 @@ class Sketch:
 
 
 def paint_text(sketch: Sketch, picture_bytes: int | None) -> bytes:
-    """Base64 of a JPEG that shows the prompt and the numbers; takes some milliseconds, so call it in a thread."""
+    """Base64 of a JPEG that shows prompt, model and numbers; takes some milliseconds, so call it in a thread."""
     image = _ground(sketch.prompt, sketch.variant, sketch.width, sketch.height)
     _write(image, sketch)
     return _head(sketch) + _tail(image, picture_bytes)
@@ -104,7 +105,9 @@ def _write(image: Image.Image, sketch: Sketch) -> None:
     seed = "none" if sketch.seed is None else sketch.seed
     facts = f"{sketch.width}x{sketch.height}  {sketch.steps} steps  seed {seed}  {sketch.references} references"
     small = max(9, min(margin, image.width // 34))
-    draw.text((margin, image.height - margin - small), facts, font=_font(small, True), fill=(235, 235, 200))
+    for line, text in enumerate((facts, sketch.model)):
+        place = (margin, image.height - margin - small - line * round(1.4 * small))
+        draw.text(place, text, font=_font(small, True), fill=(235, 235, 200))
 
 
 def _fit(prompt: str, width: int, height: int) -> tuple[int, list[str]]:

@@ -81,8 +81,13 @@ class Simulator:
         return int(self._control("GET", "bill")["total_centineurons"])
 
     def stats(self) -> dict[str, Any]:
-        """requests, answers, arrivals_s, prompts, in_flight, in_flight_peak, making, making_peak, disconnects."""
+        """requests, answers, arrivals_s, prompts, models, in_flight(_peak), making(_peak), disconnects."""
         return self._control("GET", "stats?arrivals=1&prompts=1")
+
+    def bodies(self) -> list[dict[str, Any]]:
+        """The last bodies that could be read, in order: `model` (full id), and the `fields` as they came."""
+        found: list[dict[str, Any]] = self._control("GET", "stats?bodies=1")["bodies"]
+        return found
 
     def change(self, **settings: Any) -> None:
         """Change fields of SimulatorSettings while it runs."""
