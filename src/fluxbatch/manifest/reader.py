@@ -19,11 +19,13 @@ from fluxbatch.manifest.rows import Asked, Defaults, RowReader, unfit
 from fluxbatch.manifest.samples import SampleNumbers
 from fluxbatch.manifest.separated import Separated, csv_rows, tsv_rows
 from fluxbatch.manifest.source import Chunk, Source
+from fluxbatch.manifest.sweep.source import ENDINGS as SWEEP_ENDINGS
+from fluxbatch.manifest.sweep.source import Sweep, open_sweep
 from fluxbatch.manifest.values import Trouble
 
 __all__ = ["ENDINGS", "Defaults", "Manifest", "Rejected", "open_manifest"]
 
-ENDINGS = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq")
+ENDINGS = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq", *SWEEP_ENDINGS)
 """What a manifest's name may end in; text files may be gzipped on top (.csv.gz)."""
 
 _NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
@@ -55,6 +57,8 @@ class Manifest:
         )
         self._source = source
         self._layout = layout
+        self.sweep = source if isinstance(source, Sweep) else None
+        """The sweep, where the manifest is a sweep file: it knows its axes and corners."""
         self._reader = RowReader(tuple(layout.parameters), defaults, path.parent.absolute())
 
     def rows(self) -> Iterator[ImageRequest | Rejected]:
@@ -139,8 +143,20 @@ def open_manifest(
     """
     for trouble in unfit(defaults.model, defaults.width, defaults.height, defaults.steps):
         raise UsageError(f"--{trouble.column}: {trouble.problem}; {trouble.remedy}")
+    if path.suffix.lower() in SWEEP_ENDINGS:
+        return _open_sweep(path, defaults, columns, own, reserved)
     source = _open_source(path)
     return Manifest(path, source, lay_out(source.headers, columns, own, reserved), defaults)
+
+
+def _open_sweep(
+    path: Path, defaults: Defaults, columns: Mapping[str, str], own: Collection[str], reserved: Collection[str]
+) -> Manifest:
+    if columns:
+        raise UsageError("--column is for tables: a sweep names its parameters itself; rename them in the file")
+    _check_is_file(path)
+    source = open_sweep(path, defaults, own, reserved)
+    return Manifest(path, source, lay_out(source.headers, {}, source.variables, ()), defaults)
 
 
 def _check_is_file(path: Path) -> None:

@@ -163,3 +163,8 @@ def _located(path: str, folder: Path) -> Path:
         remedy = "move the picture beside the manifest, or give an absolute path"
         raise Unusable(f"{values.shown(path)} leads out of the manifest's folder", remedy)
     return folder / inside
+
+
+def read_parameter(name: str, value: object) -> Any:
+    """One parameter's value, canonical, or None where nothing is given. Unusable says what is wrong with it."""
+    return _READ[name](value)
