@@ -15,7 +15,7 @@ from fluxbatch.manifest.columns import Layout, lay_out
 from fluxbatch.manifest.jsonl import JsonLines
 from fluxbatch.manifest.parquet import Parquet
 from fluxbatch.manifest.request import Complaint, ImageRequest, OwnColumns, content_digest, request_key
-from fluxbatch.manifest.rows import Asked, Defaults, RowReader, unfit
+from fluxbatch.manifest.rows import Asked, Defaults, RowReader
 from fluxbatch.manifest.samples import SampleNumbers
 from fluxbatch.manifest.separated import Separated, csv_rows, tsv_rows
 from fluxbatch.manifest.source import Chunk, Source
@@ -93,7 +93,7 @@ class Manifest:
                 continue
             own = None if chunk.own is None else OwnColumns(chunk.own, index)
             for sample in range(first, first + entry.samples):
-                yield ImageRequest(row, entry.id, *entry.content, sample, request_key(digest, sample), own)
+                yield _request(row, entry, sample, request_key(digest, sample), own)
 
     def _read(self, chunk: Chunk) -> list[Asked | tuple[Trouble, ...]]:
         read = self._reader.read
@@ -128,6 +128,11 @@ class Manifest:
         return {header: found[header] for header in self.headers}
 
 
+def _request(row: int, entry: Asked, sample: int, key: str, own: OwnColumns | None) -> ImageRequest:
+    content = entry.content
+    return ImageRequest(row, entry.id, *content[:8], sample, key, own, *content[8:])
+
+
 def open_manifest(
     path: Path,
     defaults: Defaults,
@@ -141,12 +146,20 @@ def open_manifest(
     are the user's even though they look like a parameter; `reserved` are names that the dataset writes itself, which
     a user's column may not have. UsageError if the file cannot be read, or an option is wrong in itself.
     """
-    for trouble in unfit(defaults.model, defaults.width, defaults.height, defaults.steps):
-        raise UsageError(f"--{trouble.column}: {trouble.problem}; {trouble.remedy}")
     if path.suffix.lower() in SWEEP_ENDINGS:
         return _open_sweep(path, defaults, columns, own, reserved)
     source = _open_source(path)
-    return Manifest(path, source, lay_out(source.headers, columns, own, reserved), defaults)
+    layout = lay_out(source.headers, columns, own, reserved)
+    if "model" not in layout.parameters:  # else an option may be meant for other rows than this model's
+        _check_options(defaults)
+    return Manifest(path, source, layout, defaults)
+
+
+def _check_options(defaults: Defaults) -> None:
+    """An option that no row can take is an error, not a complaint about each row."""
+    troubles = [f"--{trouble.column}: {trouble.problem}; {trouble.remedy}" for trouble in defaults.troubles()]
+    if troubles:
+        raise UsageError("; ".join(troubles).replace("leave it empty", "leave the option out"))
 
 
 def _open_sweep(
@@ -156,7 +169,10 @@ def _open_sweep(
         raise UsageError("--column is for tables: a sweep names its parameters itself; rename them in the file")
     _check_is_file(path)
     source = open_sweep(path, defaults, own, reserved)
-    return Manifest(path, source, lay_out(source.headers, {}, source.variables, ()), defaults)
+    layout = lay_out(source.headers, {}, source.variables, ())
+    if "model" not in layout.parameters:
+        _check_options(defaults)
+    return Manifest(path, source, layout, defaults)
 
 
 def _check_is_file(path: Path) -> None:

@@ -15,6 +15,7 @@ from fluxbatch.manifest.sweep.scope import Group, Scope, distinct, enter
 from fluxbatch.manifest.sweep.segment import Segment
 from fluxbatch.manifest.sweep.spec import Entry, Level, Prompt, Spec
 from fluxbatch.manifest.sweep.texts import Prompts
+from fluxbatch.models.catalogue import Catalogue
 
 WILDCARDS = "wildcards"
 
@@ -120,7 +121,12 @@ class Binder:
 
 
 def bind(
-    spec: Spec, folder: Path, complaints: Complaints, own: Collection[str], reserved: Collection[str]
+    spec: Spec,
+    folder: Path,
+    complaints: Complaints,
+    catalogue: Catalogue,
+    own: Collection[str],
+    reserved: Collection[str],
 ) -> list[Segment]:
     """The blocks of the sweep and the entries that it includes, in the order of the file."""
     for level in _levels(spec.top):
@@ -129,7 +135,7 @@ def bind(
     if spec.wildcards is not None and not wildcards.is_dir():
         complaints.add(None, f"there is no folder {spec.wildcards}", "correct wildcards: (relative to the sweep)")
     opened = open_wildcards(wildcards) if wildcards.is_dir() else Wildcards()
-    binder = Binder(folder, complaints, Loader(folder, complaints), opened)
+    binder = Binder(folder, complaints, Loader(folder, complaints, catalogue), opened)
     binder.walk(spec.top, Scope(spec.top.line))
     return binder.segments
 

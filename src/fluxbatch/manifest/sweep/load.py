@@ -18,7 +18,7 @@ from fluxbatch.manifest.sweep.nodes import Complaints, Value
 from fluxbatch.manifest.sweep.spec import FromFile, InPlace, Listed, Range
 from fluxbatch.manifest.sweep.tables import FileColumn, read_column
 from fluxbatch.manifest.values import Unusable, shown
-from fluxbatch.models.catalogue import Model
+from fluxbatch.models.catalogue import Catalogue, Model
 
 RANGE_MAX = 1_000_000_000
 DIGITS_MAX = 15
@@ -31,11 +31,17 @@ _KINDS = {str: "a text", bool: "true or false", int: "a number", float: "a numbe
 _SIZE = re.compile(r"\s*([0-9]{1,6})\s*[x\u00d7]\s*([0-9]{1,6})\s*", re.IGNORECASE)
 
 
+def type_of(name: str) -> pa.DataType:
+    """What the column of a parameter is."""
+    return pa.int64() if name in WHOLE else pa.float64() if name in DECIMAL else pa.string()
+
+
 class Loader:
     """Loads the columns of one sweep file; files are looked for in its folder, and read once."""
 
-    def __init__(self, folder: Path, complaints: Complaints) -> None:
+    def __init__(self, folder: Path, complaints: Complaints, catalogue: Catalogue) -> None:
         self._folder = folder
+        self._catalogue = catalogue
         self._complaints = complaints
         self._files: dict[tuple[str, str | None], FileColumn | None] = {}
 
@@ -80,17 +86,16 @@ class Loader:
         before = self._complaints.count
         for value, line in written:
             try:
-                read = read_parameter(name, value)
+                read = read_parameter(name, value, self._catalogue)
             except Unusable as error:
                 self._complaints.add(line, error.problem, error.remedy, name, file)
             else:
                 found.append(read.name if isinstance(read, Model) else read)
         if self._complaints.count > before:
             return None
-        kind = pa.int64() if name in WHOLE else pa.float64() if name in DECIMAL else pa.string()
         lines = np.array([line or 0 for _, line in written])
         try:
-            return {name: Stored(pa.array(found, kind), None, file, lines)}
+            return {name: Stored(pa.array(found, type_of(name)), None, file, lines)}
         except (OverflowError, pa.ArrowInvalid):
             wrong = next(i for i, value in enumerate(found) if isinstance(value, int) and not -(2**63) <= value < 2**63)
             self._complaints.add(written[wrong][1], f"{found[wrong]} is out of range", "take 64 bits", name, file)

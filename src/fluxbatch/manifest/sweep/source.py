@@ -11,14 +11,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from fluxbatch.errors import UsageError
 from fluxbatch.manifest.columns import PARAMETERS, Layout
 from fluxbatch.manifest.rows import Defaults
 from fluxbatch.manifest.source import Broken, Chunk, chunk_rows, own_batch
 from fluxbatch.manifest.sweep.bind import bind
 from fluxbatch.manifest.sweep.columns import Indexes
 from fluxbatch.manifest.sweep.corners import corner_rows
-from fluxbatch.manifest.sweep.load import DECIMAL, WHOLE
+from fluxbatch.manifest.sweep.load import type_of
 from fluxbatch.manifest.sweep.nodes import Complaints
 from fluxbatch.manifest.sweep.parse import parse
 from fluxbatch.manifest.sweep.segment import Segment
@@ -29,8 +28,6 @@ from fluxbatch.manifest.values import Trouble
 CELLS_MAX = 1_000_000_000
 REFERENCE_BYTES_MAX = 50_000_000
 ENDINGS = (".yaml", ".yml")
-
-_NO_ROW = np.zeros(0, np.int64)
 
 
 class Sweep:
@@ -67,7 +64,7 @@ class Sweep:
     def type_of(self, name: str) -> pa.DataType:
         """What a column is: parameters as they are sent, variables as they were written."""
         if name in PARAMETERS:
-            return pa.int64() if name in WHOLE else pa.float64() if name in DECIMAL else pa.string()
+            return type_of(name)
         kinds = {column[1].type for segment in self.segments if (column := segment.column(name)) is not None}
         return pa.float64() if len(kinds) > 1 else kinds.pop()
 
@@ -128,7 +125,7 @@ def open_sweep(path: Path, defaults: Defaults, own: Collection[str] = (), reserv
     """
     complaints = Complaints(str(path))
     spec = parse(path, complaints)
-    segments = bind(spec, path.parent.absolute(), complaints, own, reserved)
+    segments = bind(spec, path.parent.absolute(), complaints, defaults.catalogue, own, reserved)
     _check_types(segments, complaints)
     for segment in segments:
         if segment.cells > CELLS_MAX:
@@ -157,8 +154,11 @@ def _check_types(segments: Sequence[Segment], complaints: Complaints) -> None:
 
 def silent_values(defaults: Defaults, folder: Path) -> Silent:
     """What is sent where a sweep is silent, by parameter."""
-    values = {name: getattr(defaults, name, None) for name in PARAMETERS}
-    values["model"] = defaults.model.name
+
+    def values(name: str, model: str | None) -> object:
+        known = defaults.model if model is None else defaults.catalogue.find(model)
+        assert known is not None
+        return known.name if name == "model" else getattr(defaults.of(known), name, None)
 
     @lru_cache(maxsize=10_000)
     def picture(place: str | None) -> str | None:
@@ -174,6 +174,3 @@ def silent_values(defaults: Defaults, folder: Path) -> Silent:
         return place
 
     return Silent(values, picture)
-
-
-__all__ = ["ENDINGS", "Sweep", "UsageError", "open_sweep"]

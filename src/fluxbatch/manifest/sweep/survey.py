@@ -6,7 +6,7 @@ cell's content is named by 64 bits and counted (12 bytes a cell, as `samples.py`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
@@ -16,6 +16,7 @@ import pyarrow as pa
 from fluxbatch.manifest.columns import PARAMETERS, REFERENCE_COLUMNS
 from fluxbatch.manifest.samples import Tally
 from fluxbatch.manifest.sweep.columns import Column, Counted, Indexes, Names, names_of
+from fluxbatch.manifest.sweep.load import type_of
 from fluxbatch.manifest.sweep.scope import Group
 from fluxbatch.manifest.sweep.segment import Mask, Segment
 
@@ -34,7 +35,8 @@ _SALT = {name: salt for salt, name in enumerate(SENT, 1)}
 class Silent:
     """What is sent where nothing is given; and what tells reference pictures apart: two files may hold the same one."""
 
-    values: Mapping[str, object]
+    value: Callable[[str, str | None], object]
+    """Of a parameter, for a model by its name (None: the default model)."""
     picture: Callable[[str | None], str | None]
 
 
@@ -168,13 +170,15 @@ class Namer:
         found = self._segment.column(name)
         number = None if found is None else found[0]
         if found is None:
-            self._constant += names_of(pa.array([self._silent.values.get(name)]), _SALT[name])[0]
-        elif number is None:
-            self._constant += _sent(found[1], name, np.zeros(1, np.int64), self._silent)[0]
-        elif isinstance(found[1], Counted):
+            number, names = _unsaid(self._segment, name, self._silent)
+        elif number is not None and isinstance(found[1], Counted):
             self._counted.append((number, name, found[1]))
+            return
         else:
             names = _sent(found[1], name, np.arange(len(found[1])), self._silent)
+        if number is None:
+            self._constant += names[0]
+        else:
             self._stored[number] = self._stored.get(number, np.uint64(0)) + names
 
     def names(self, cells: Indexes) -> Names:
@@ -188,11 +192,24 @@ class Namer:
         return total
 
 
+def _unsaid(segment: Segment, name: str, silent: Silent) -> tuple[int | None, Names]:
+    """A parameter that the segment does not give: what its model gets, or each of its models."""
+    models = segment.column("model")
+    if models is None or name == "model":
+        return None, names_of(_array([silent.value(name, None)], name), _SALT[name])
+    number, column = models
+    values = [silent.value(name, model) for model in column.take(np.arange(len(column))).to_pylist()]
+    return number, names_of(_array(values, name), _SALT[name])
+
+
+def _array(values: Sequence[object], name: str) -> pa.Array:
+    return pa.array(values, type_of(name))
+
+
 def _sent(column: Column, name: str, places: Indexes, silent: Silent) -> Names:
     taken = column.take(places)
-    default = silent.values.get(name)
-    if taken.null_count and default is not None:
-        taken = taken.fill_null(default)
+    if taken.null_count and name == "model":
+        taken = taken.fill_null(silent.value(name, None))
     if name in REFERENCE_COLUMNS:
         taken = pa.array([silent.picture(place) for place in taken.to_pylist()], pa.string())
     return names_of(taken, _SALT[name])
@@ -237,7 +254,7 @@ def _differ(one: Segment, other: Segment, silent: Silent) -> bool:
 def _values_of(segment: Segment, name: str, silent: Silent) -> Names | None:
     found = segment.column(name)
     if found is None:
-        return names_of(pa.array([silent.values.get(name)]), _SALT[name])
+        return _unsaid(segment, name, silent)[1]
     if len(found[1]) > COMPARED_MAX:
         return None
     return _sent(found[1], name, np.arange(len(found[1])), silent)
