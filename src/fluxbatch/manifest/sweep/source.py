@@ -54,6 +54,11 @@ class Sweep:
         """How many rows there are, after all that is excluded, drawn or asked for twice."""
         return self.survey.rows if self._chosen is None else len(self._chosen)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether every cell is a row."""
+        return self.rows == self.survey.cells
+
     def corners(self, count: int) -> list[int]:
         """At most `count` row numbers (from 1, as a manifest counts) that show the ends of every axis."""
         if self._chosen is None:
