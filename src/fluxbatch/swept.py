@@ -113,7 +113,7 @@ def sweep_of(path: Path, defaults: Defaults, own: Sequence[str], selection: Sele
     if manifest.complaints:
         raise ManifestError("; ".join(map(str, manifest.complaints)), manifest.complaints)
     swept = Swept(manifest.sweep, selection.rows(manifest.sweep))
-    for kind in kinds(swept.sweep, defaults, swept.selected):
+    for kind in kinds(swept.sweep, manifest.reader, swept.selected):
         swept.add(kind)
     return swept
 

@@ -59,7 +59,7 @@ class Manifest:
         self._layout = layout
         self.sweep = source if isinstance(source, Sweep) else None
         """The sweep, where the manifest is a sweep file: it knows its axes and corners."""
-        self._reader = RowReader(tuple(layout.parameters), defaults, path.parent.absolute())
+        self.reader = RowReader(tuple(layout.parameters), defaults, path.parent.absolute())
 
     def rows(self) -> Iterator[ImageRequest | Rejected]:
         """Every picture asked for, and every row that cannot be sent, in the order of the file: one streaming pass.
@@ -96,7 +96,7 @@ class Manifest:
                 yield _request(row, entry, sample, request_key(digest, sample), own)
 
     def _read(self, chunk: Chunk) -> list[Asked | tuple[Trouble, ...]]:
-        read = self._reader.read
+        read = self.reader.read
         if not chunk.broken:
             return [read(cells) for cells in zip(*chunk.cells, strict=True)]
         return [

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from fluxbatch.manifest.columns import PARAMETERS, REFERENCE_COLUMNS
 from fluxbatch.manifest.request import Complaint
-from fluxbatch.manifest.rows import Asked, Defaults, RowReader
+from fluxbatch.manifest.rows import Asked, RowReader
 from fluxbatch.manifest.sweep.columns import Column, Indexes, Names, mixed, names_of
 from fluxbatch.manifest.sweep.segment import Segment
 from fluxbatch.manifest.sweep.source import Sweep
@@ -24,10 +24,10 @@ from fluxbatch.manifest.values import Trouble
 KINDS_MAX = 20_000
 """Of one block, before those values are left out that only show whether a model takes them."""
 
-_PRICED = ("model", "width", "height", "steps", "samples", "strength")
 _CHECKED = ("guidance",)
 _WHETHER = ("seed", "sample", "negative_prompt", *REFERENCE_COLUMNS)
 """It matters whether there is one, not which."""
+_PRICED = tuple(name for name in PARAMETERS if name not in ("prompt", "id", *_CHECKED, *_WHETHER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +39,9 @@ class Kind:
     complaints: tuple[Complaint, ...] = ()
 
 
-def kinds(sweep: Sweep, defaults: Defaults, rows: Sequence[int] | None = None) -> Iterator[Kind]:
-    """All rows of the sweep, or those with these numbers (from 1, ascending), by kind."""
+def kinds(sweep: Sweep, reader: RowReader, rows: Sequence[int] | None = None) -> Iterator[Kind]:
+    """All rows of the sweep, or those with these numbers (from 1, ascending), by kind; `reader` is the manifest's."""
     names = [name for name in PARAMETERS if name in sweep.headers]
-    reader = RowReader(tuple(names), defaults, sweep.path.parent.absolute())
     for segment, counts in _counted(sweep, rows):
         for cell, count in counts.items():
             columns, troubles = sweep.columns(segment, np.array([cell], np.int64), names)

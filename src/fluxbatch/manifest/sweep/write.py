@@ -14,11 +14,12 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
 from fluxbatch.errors import ManifestError, UsageError
-from fluxbatch.manifest.columns import REFERENCE_COLUMNS
 from fluxbatch.manifest.request import Complaint
 from fluxbatch.manifest.sweep.source import Sweep
 
 ROWS_AT_ONCE = 65_536
+REFERENCE = "input_image"
+"""What the names of all columns with reference pictures begin with."""
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
@@ -53,7 +54,7 @@ def batches(sweep: Sweep, path: Path, schema: pa.Schema, rows: Sequence[int] | N
                 ]
                 raise ManifestError(f"{len(troubles):,} or more prompts cannot be rendered", complaints)
             for position, name in enumerate(sweep.headers):
-                if name in REFERENCE_COLUMNS:
+                if name.startswith(REFERENCE):
                     columns[position] = _moved(columns[position], sweep.path.parent, path.parent)
             row += len(columns[0])
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
