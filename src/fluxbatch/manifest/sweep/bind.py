@@ -29,21 +29,23 @@ class Binder:
     loader: Loader
     wildcards: Wildcards
     segments: list[Segment] = field(default_factory=list)
+    _bound: list[set[str]] = field(default_factory=list)
     _compiled: dict[int, PromptTemplate | None] = field(default_factory=dict)
 
     def walk(self, level: Level, outer: Scope) -> None:
         """The segments of a level and of the blocks in it, in the order of the file."""
         scope = enter(outer, level, self.loader, self.complaints)
-        first = len(self.segments)
+        first, first_bound = len(self.segments), len(self._bound)
         for block in level.blocks:
             self.walk(block, scope)
         is_include_alone = bool(level.include) and not (scope.groups or level.blocks)
         if not level.blocks and not is_include_alone:
+            self._bound.append(scope.names())
             self._add(scope, scope.groups, scope.line, is_included=False)
         multiplied = [segment for segment in self.segments[first:] if not segment.is_included]
+        known = set[str]().union(*self._bound[first_bound:])
         for entry in level.exclude:
-            if multiplied or not self.complaints.count:
-                exclude(entry, multiplied, self.loader, self.complaints)
+            exclude(entry, multiplied, known, self.loader, self.complaints)
         for entry in level.include:
             self._include(scope, entry)
 

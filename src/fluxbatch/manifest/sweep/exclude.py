@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,8 +29,10 @@ class Meant:
         return len(next(iter(self.columns.values())))
 
 
-def exclude(entry: Entry, segments: Sequence[Segment], loader: Loader, complaints: Complaints) -> None:
-    """Take what the entry means out of these segments (those that it stands over)."""
+def exclude(
+    entry: Entry, segments: Sequence[Segment], known: Collection[str], loader: Loader, complaints: Complaints
+) -> None:
+    """Take what the entry means out of these segments (those that it stands over); `known` are all names there."""
     meant = []
     for name, listed in entry.names.items():
         columns = loader.load(name, listed)
@@ -40,9 +42,15 @@ def exclude(entry: Entry, segments: Sequence[Segment], loader: Loader, complaint
             complaints.add(entry.line, f"over {VALUES_MAX:,} values in one exclude", "make it shorter", name)
             return
         meant.append(Meant(name, columns))
+    if unknown := [name for one in meant for name in one.columns if name not in known]:
+        for name in unknown:
+            problem = f"exclude names {name}, which has no values here"
+            complaints.add(entry.line, problem, did_you_mean(name, sorted(known)), name)
+        return
     concerned = [segment for segment in segments if _names_all(segment, meant)]
     if not concerned:
-        _complain_of_names(entry, meant, segments, complaints)
+        if not complaints.count:
+            complaints.add(entry.line, "no block has all of the names of this exclude", "split the entry")
         return
     matched = False
     for segment in concerned:
@@ -100,13 +108,3 @@ def _missing(meant: Sequence[Meant], segments: Sequence[Segment]) -> Iterator[tu
                     known = [str(column.value(at)) for column in columns for at in range(min(len(column), 1000))]
                     yield name, shown(value), list(dict.fromkeys(known))
 
-
-def _complain_of_names(
-    entry: Entry, meant: Sequence[Meant], segments: Sequence[Segment], complaints: Complaints
-) -> None:
-    known = sorted({name for segment in segments for name in segment.names()})
-    unknown = [name for one in meant for name in one.columns if name not in known]
-    if not unknown:
-        complaints.add(entry.line, "no block has all of the names of this exclude", "split the entry")
-    for name in unknown:
-        complaints.add(entry.line, f"exclude names {name}, which has no values here", did_you_mean(name, known), name)

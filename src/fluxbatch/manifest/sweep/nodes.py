@@ -29,6 +29,10 @@ COMPLAINTS_MAX = 100
 _TAG = "tag:yaml.org,2002:"
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,38})")
 _DECIMAL = re.compile(r"[-+]?([0-9]{1,30}\.[0-9]{0,30}|\.[0-9]{1,30})([eE][-+][0-9]{1,3})?")
+_TAGS = {
+    f"{_TAG}{kind}"
+    for kind in ("str", "null", "bool", "int", "float", "timestamp", "value", "merge", "seq", "map")
+}
 _READ_AS = {"bool": "true or false", "int": "a number", "float": "a number", "timestamp": "a date"}
 
 
@@ -91,7 +95,7 @@ def compose(path: Path) -> yaml.Node:
         raise UsageError(f"{path}: this is no YAML ({' '.join(str(error).split())}); correct it") from None
     if root is None:
         raise UsageError(f"{path}: the file is empty; write at least a prompt: and axes:")
-    _check_size(path, root)
+    _check_tree(path, root)
     return root
 
 
@@ -105,7 +109,7 @@ def _yaml_remedy(error: yaml.MarkedYAMLError) -> str:
     return "check indentation and quotes near this line; quote texts that hold braces or colons"
 
 
-def _check_size(path: Path, root: yaml.Node) -> None:
+def _check_tree(path: Path, root: yaml.Node) -> None:
     """Aliases can make a small file a huge or an endless tree: what would be walked is counted first."""
     seen = 0
     stack: list[tuple[yaml.Node, int]] = [(root, 0)]
@@ -116,6 +120,8 @@ def _check_size(path: Path, root: yaml.Node) -> None:
             raise UsageError(f"{path}:{line_of(node)}: over {NESTING_MAX} levels deep; write it flatter")
         if seen > NODES_MAX:
             raise UsageError(f"{path}: over {NODES_MAX:,} values, aliases counted; put long lists into a file (from:)")
+        if node.tag not in _TAGS:
+            raise UsageError(f"{path}:{line_of(node)}: the tag {shown(node.tag)} is not read; remove it")
         if isinstance(node, yaml.MappingNode):
             stack.extend((part, depth + 1) for pair in node.value for part in pair)
         elif isinstance(node, yaml.SequenceNode):
@@ -187,9 +193,6 @@ def scalar(node: yaml.Node, complaints: Complaints, name: str) -> Value | None:
         complaints.add(line, f"{kind_of(node)} stands where one value is expected", "write a text or a number", name)
         return None
     written = node.value
-    if not node.tag.startswith(_TAG):
-        complaints.add(line, f"the tag {shown(node.tag)} is not read", "remove it", name)
-        return None
     kind = node.tag.removeprefix(_TAG)
     if kind == "null":
         return Value(None, line, written)
