@@ -11,7 +11,7 @@ from fluxbatch.errors import UsageError
 from fluxbatch.manifest.reader import Defaults, Rejected
 from fluxbatch.models.catalogue import FLUX_2_DEV, find_model
 from tests.manifest.manifest_kit import asked, opened, own_values, picture, rejected, written
-from tests.manifest.sweep.sweep_kit import counts_of, manifest_of, rows_of, sweep_of
+from tests.manifest.sweep.sweep_kit import complaints_of, counts_of, manifest_of, rows_of, sweep_of
 
 SPEC = """\
     prompt: "a {{ animal }} {{ place }}"
@@ -129,6 +129,23 @@ def test_a_large_sample_walks_nothing(tmp_path: Path) -> None:
     sweep = sweep_of(tmp_path, text + "sample: {count: 50, seed: 3}")
     assert sweep.survey.cells == 10**9
     assert len({row.key for row in rows_of(tmp_path, text + "sample: {count: 50, seed: 3}")}) == 50
+
+
+def test_a_prompt_with_more_choices_than_can_be_counted_is_said_and_can_be_drawn_from(tmp_path: Path) -> None:
+    text = "prompt: '" + "{a|b|c|d} " * 100 + "'\n"
+    assert "over 10^60 cells" in complaints_of(tmp_path, text)[0]
+    drawn = rows_of(tmp_path, text + "alternatives: {count: 30, seed: 4}")
+    assert len({row.key for row in drawn}) == 30
+
+
+def test_seeds_from_a_long_file_are_read_in_parts(tmp_path: Path) -> None:
+    lines = "\n".join(str(seed) for seed in range(70_000))
+    sweep = sweep_of(tmp_path, "prompt: a fox\naxes: {seed: {from: seeds.txt}}", {"seeds.txt": lines})
+    assert sweep.rows == 70_000
+    number, column = sweep.segments[0].column("seed") or (None, None)
+    assert number == 0
+    assert column is not None
+    assert (column.value(0), column.value(69_999), column.line(69_999)[1]) == (0, 69_999, 70_000)
 
 
 def corners(sweep: object, count: int) -> list[tuple[object, ...]]:

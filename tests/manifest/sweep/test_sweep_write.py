@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from fluxbatch.errors import ManifestError, UsageError
-from fluxbatch.manifest.sweep.write import write
+from fluxbatch.manifest.sweep.write import batches, write
 from tests.manifest.manifest_kit import asked, opened, own_values
 from tests.manifest.sweep.sweep_kit import manifest_of, sweep_of
 
@@ -64,3 +65,22 @@ def test_a_prompt_that_cannot_be_rendered_stops_the_writing(tmp_path: Path) -> N
 def test_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"use \.parquet, \.csv, \.jsonl"):
         wrote(manifest_of(tmp_path, "prompt: a").sweep, tmp_path / "o.xlsx")
+
+
+def test_many_small_blocks_are_few_row_groups(tmp_path: Path) -> None:
+    entries = ", ".join(f"{{a: word {number}}}" for number in range(300))
+    sweep = sweep_of(tmp_path, f"prompt: 'a {{{{ a }}}}'\ninclude: [{entries}]")
+    metadata = pq.read_metadata(wrote(sweep, tmp_path / "o.parquet"))
+    assert (metadata.num_rows, metadata.num_row_groups) == (300, 1)
+
+
+def test_a_long_sweep_is_never_held_in_memory(tmp_path: Path) -> None:
+    text = "prompt: 'a {{ a }} {{ b }}'\naxes: {a: {range: [1, 400]}, b: {range: [1, 1000]}}"
+    sweep = sweep_of(tmp_path, text)
+    schema = pa.schema([pa.field(name, sweep.type_of(name)) for name in sweep.headers])
+    before, peak, rows = pa.total_allocated_bytes(), 0, 0
+    for batch in batches(sweep, tmp_path / "o.parquet", schema, None):
+        rows += batch.num_rows
+        peak = max(peak, pa.total_allocated_bytes() - before)
+    assert rows == 400_000
+    assert 100_000 < peak < 20_000_000

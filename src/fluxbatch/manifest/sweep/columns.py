@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 Indexes = NDArray[np.int64]
 Names = NDArray[np.uint64]
 
+_AT_ONCE = 65_536
+"""Texts that are Python objects at the same time."""
+
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 
@@ -189,7 +192,10 @@ def names_of(values: pa.Array, salt: int) -> Names:
     if pa.types.is_null(values.type):
         bits = np.zeros(len(values), np.uint64)
     elif pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
-        bits = np.fromiter(map(hash, values.to_pylist()), np.int64, len(values)).view(np.uint64)
+        texts = (
+            text for start in range(0, len(values), _AT_ONCE) for text in values[start : start + _AT_ONCE].to_pylist()
+        )
+        bits = np.fromiter(map(hash, texts), np.int64, len(values)).view(np.uint64)
     elif pa.types.is_floating(values.type):
         bits = (values.fill_null(np.nan).to_numpy(zero_copy_only=False) + 0.0).view(np.uint64)
     else:

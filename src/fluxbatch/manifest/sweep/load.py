@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from fluxbatch.manifest.sweep.tables import FileColumn, read_column
 from fluxbatch.manifest.values import Unusable, shown
 from fluxbatch.models.catalogue import Catalogue, Model
 
+AT_ONCE = 65_536
 RANGE_MAX = 1_000_000_000
 DIGITS_MAX = 15
 SIZE = "size"
@@ -101,6 +103,23 @@ class Loader:
             self._complaints.add(written[wrong][1], f"{found[wrong]} is out of range", "take 64 bits", name, file)
             return None
 
+    def _parameters_from(self, name: str, found: FileColumn) -> dict[str, Column] | None:
+        """A parameter's column, some thousands at once: millions of values are never Python objects together."""
+        parts: list[dict[str, Column]] = []
+        read = self._sizes if name == SIZE else partial(self._parameters, name)
+        for start in range(0, len(found.values), AT_ONCE):
+            values = found.values[start : start + AT_ONCE].to_pylist()
+            lines = [None] * len(values) if found.lines is None else found.lines[start : start + AT_ONCE].tolist()
+            part = read(list(zip(values, lines, strict=True)), str(found.path))
+            if part is None:
+                return None
+            parts.append(part)
+        joined = {}
+        for side in parts[0]:
+            arrays = [part[side].take(np.arange(len(part[side]))) for part in parts]
+            joined[side] = Stored(pa.concat_arrays(arrays), None, str(found.path), found.lines)
+        return dict[str, Column](joined)
+
     def _sizes(self, written: Sequence[tuple[object, int | None]], file: str | None) -> dict[str, Column] | None:
         sides: list[tuple[int, int]] = []
         before = self._complaints.count
@@ -161,18 +180,13 @@ class Loader:
         found = self._files[key]
         if found is None:
             return None
-        file = str(found.path)
         if name == SIZE or name in PARAMETERS:
-            written = [
-                (value, None if found.lines is None else int(found.lines[index]))
-                for index, value in enumerate(found.values.to_pylist())
-            ]
-            return self._sizes(written, file) if name == SIZE else self._parameters(name, written, file)
+            return self._parameters_from(name, found)
         if found.values.null_count:
             index = int(np.flatnonzero(found.values.is_null().to_numpy(zero_copy_only=False))[0])
             line = None if found.lines is None else int(found.lines[index])
             place = "" if line is not None else f" in row {index + 1}"
             problem = f"{found.values.null_count:,} of {len(found.values):,} values are empty (the first{place})"
-            self._complaints.add(line, problem, "fill them, or remove the rows", name, file)
+            self._complaints.add(line, problem, "fill them, or remove the rows", name, str(found.path))
             return None
-        return {name: Stored(found.values, None, file, found.lines)}
+        return {name: Stored(found.values, None, str(found.path), found.lines)}

@@ -47,6 +47,7 @@ class Sweep:
         self._chosen = self._drawn()
         names = {name for segment in segments for name in segment.names()}
         self.variables = tuple(sorted(names - set(PARAMETERS)))
+        self._types = {name: self._type(name) for name in names}
         self.headers = ("prompt", *(name for name in PARAMETERS if name in names), *self.variables)
 
     @property
@@ -68,6 +69,9 @@ class Sweep:
 
     def type_of(self, name: str) -> pa.DataType:
         """What a column is: parameters as they are sent, variables as they were written."""
+        return self._types.get(name, pa.string())
+
+    def _type(self, name: str) -> pa.DataType:
         if name in PARAMETERS:
             return type_of(name)
         kinds = {column[1].type for segment in self.segments if (column := segment.column(name)) is not None}
@@ -135,7 +139,12 @@ def open_sweep(path: Path, defaults: Defaults, own: Collection[str] = (), reserv
     for segment in segments:
         if segment.cells > CELLS_MAX:
             remedy = "make an axis shorter, or draw from the prompt: alternatives: {count: 1000, seed: 7}"
-            complaints.add(segment.line, f"{segment.cells:,} cells; at most {CELLS_MAX:,} can be counted", remedy)
+            many = (
+                f"{segment.cells:,}"
+                if segment.cells < 10**15
+                else f"over 10^{int(segment.cells.bit_length() * 0.30103)}"
+            )
+            complaints.add(segment.line, f"{many} cells; at most {CELLS_MAX:,} can be counted", remedy)
     complaints.check()
     sweep = Sweep(path, spec, segments, silent_values(defaults, path.parent))
     if not sweep.rows:

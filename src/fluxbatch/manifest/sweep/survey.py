@@ -38,6 +38,15 @@ class Silent:
     value: Callable[[str, str | None], object]
     """Of a parameter, for a model by its name (None: the default model)."""
     picture: Callable[[str | None], str | None]
+    _named: dict[tuple[str, str | None], np.uint64] = field(default_factory=dict)
+
+    def name(self, parameter: str, model: str | None) -> np.uint64:
+        """The 64 bits of what is sent; a sweep of a thousand small blocks asks for the same few again and again."""
+        key = (parameter, model)
+        if key not in self._named:
+            value = pa.array([self.value(parameter, model)], type_of(parameter))
+            self._named[key] = names_of(value, _SALT[parameter])[0]
+        return self._named[key]
 
 
 @dataclass(slots=True)
@@ -196,14 +205,10 @@ def _unsaid(segment: Segment, name: str, silent: Silent) -> tuple[int | None, Na
     """A parameter that the segment does not give: what its model gets, or each of its models."""
     models = segment.column("model")
     if models is None or name == "model":
-        return None, names_of(_array([silent.value(name, None)], name), _SALT[name])
+        return None, np.array([silent.name(name, None)])
     number, column = models
-    values = [silent.value(name, model) for model in column.take(np.arange(len(column))).to_pylist()]
-    return number, names_of(_array(values, name), _SALT[name])
-
-
-def _array(values: Sequence[object], name: str) -> pa.Array:
-    return pa.array(values, type_of(name))
+    taken = column.take(np.arange(len(column))).to_pylist()
+    return number, np.array([silent.name(name, model) for model in taken])
 
 
 def _sent(column: Column, name: str, places: Indexes, silent: Silent) -> Names:

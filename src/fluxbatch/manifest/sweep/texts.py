@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import string
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from random import Random
 
 import numpy as np
@@ -52,8 +53,8 @@ class Prompts:
     ) -> None:
         self._templates = tuple(templates)
         counts = [template.count() for template in templates]
-        self._ends = np.cumsum([0, *(min(count, 2**40) for count in counts)])
-        self.offered = sum(counts)
+        self._starts = [0, *accumulate(counts)]
+        self.offered = self._starts.pop()
         self._drawn = None if drawn is None or drawn.count >= self.offered else draw(templates, drawn)
         self.size = self.offered if self._drawn is None else len(self._drawn)
         self.variables: frozenset[str] = frozenset().union(*(template.variables for template in templates))
@@ -82,8 +83,8 @@ class Prompts:
     def choice(self, number: int) -> Choice:
         """Which template, and which of its prompts."""
         wanted = number if self._drawn is None else self._drawn[number]
-        template = int(np.searchsorted(self._ends, wanted, side="right")) - 1
-        return Choice(template, wanted - int(self._ends[template]))
+        template = bisect_right(self._starts, wanted) - 1
+        return Choice(template, wanted - self._starts[template])
 
     def tells_apart(self) -> bool:
         """Whether two cells that differ in the value of a variable certainly have different prompts.
@@ -171,16 +172,16 @@ class Prompts:
 def draw(templates: Sequence[PromptTemplate], drawn: Draw) -> tuple[int, ...]:
     """Different choices by chance, weights honoured, numbered over all templates. There are more than are drawn."""
     rng = Random(drawn.seed)
-    counts = [template.count() for template in templates]
-    starts = [sum(counts[:index]) for index in range(len(counts))]
+    starts = [0, *accumulate(template.count() for template in templates)]
+    offered = starts.pop()
     found: dict[int, None] = {}
     for _ in range(drawn.count * DRAWS_PER_PROMPT):
         if len(found) == drawn.count:
             break
-        template = rng.choices(range(len(templates)), counts)[0]
+        template = bisect_right(starts, rng.randrange(offered)) - 1
         found[starts[template] + templates[template].pick(rng)] = None
     while len(found) < drawn.count:  # what is left has hardly any weight: now evenly
-        found[rng.randrange(sum(counts))] = None
+        found[rng.randrange(offered)] = None
     return tuple(sorted(found))
 
 

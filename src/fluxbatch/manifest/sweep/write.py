@@ -42,8 +42,8 @@ def write(sweep: Sweep, path: Path, sink: BinaryIO, rows: Sequence[int] | None =
 
 
 def batches(sweep: Sweep, path: Path, schema: pa.Schema, rows: Sequence[int] | None) -> Iterator[pa.RecordBatch]:
-    """The rows as batches of at most 65,536. ManifestError if a prompt cannot be rendered."""
-    row = 0
+    """The rows as batches of 65,536 or somewhat more. ManifestError if a prompt cannot be rendered."""
+    row, waiting, count = 0, list[pa.RecordBatch](), 0
     for segment, cells in sweep.cells(rows):
         for start in range(0, len(cells), ROWS_AT_ONCE):
             columns, troubles = sweep.columns(segment, cells[start : start + ROWS_AT_ONCE], sweep.headers)
@@ -57,7 +57,18 @@ def batches(sweep: Sweep, path: Path, schema: pa.Schema, rows: Sequence[int] | N
                 if name.startswith(REFERENCE):
                     columns[position] = _moved(columns[position], sweep.path.parent, path.parent)
             row += len(columns[0])
-            yield pa.RecordBatch.from_arrays(columns, schema=schema)
+            waiting.append(pa.RecordBatch.from_arrays(columns, schema=schema))
+            count += len(columns[0])
+            if count >= ROWS_AT_ONCE:
+                yield from _joined(waiting)
+                waiting, count = [], 0
+    yield from _joined(waiting)
+
+
+def _joined(batches: list[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """A sweep of many small blocks makes large batches all the same: each is a row group of the file."""
+    if batches:
+        yield batches[0] if len(batches) == 1 else pa.concat_batches(batches)
 
 
 def _moved(places: pa.Array, source: Path, target: Path) -> pa.Array:
