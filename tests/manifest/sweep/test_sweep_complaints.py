@@ -68,6 +68,15 @@ TABLE = {
         "no value for the entry in line 3",
         "add",
     ),
+    "an axis of ids": ("prompt: a\naxes: {id: [x, y]}", 2, "in no prompt and is no parameter", "use samples"),
+    "a decimal where none can be": ("prompt: a\naxes: {seed: [1, 1.5]}", 2, "1.5 is no whole number", "digits"),
+    "no folder of wildcards": ("prompt: a\nwildcards: nope", 2, "there is no folder nope", "relative to the sweep"),
+    "an unknown field of a JSON prompt": (
+        "prompt: {scene: a, moode: b}",
+        1,
+        "moode: is no field",
+        "did you mean mood?",
+    ),
     "sample without a seed": (P + "axes: {a: [x]}\nsample: {count: 5}", 3, "sample has no seed", "seed: 7"),
     "a sample of none": (P + "axes: {a: [x]}\nsample: {count: 0, seed: 1}", 3, "a count of 0", "take 1 to"),
     "no file": (P + "axes: {a: {from: no.csv}}", 2, "no.csv: there is no such file", "relative to the sweep"),
@@ -139,7 +148,22 @@ def test_all_mistakes_are_said_at_once_in_the_order_of_the_lines(tmp_path: Path)
           - {anmal: cat}
         """
     found = complaints_of(tmp_path, text)
-    assert [said.split(":")[1].split(",")[0] for said in found] == ["1", "2", "2", "4", "5", "6", "8"]
+    assert [said.split(":")[1].split(",")[0] for said in found] == ["1", "2", "4", "5", "6", "8"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "prompt: 'a {{ a }}'\naxes: {a: [x, no]}\nexclude: [{a: x}]",
+        "prompt: 'a {{ a }}'\naxes: {a: {from: no.csv}}\ninclude: [{a: x}]",
+        "prompt: 'a {{ a }}'\nzip: [{a: [x, y], seed: [1]}]\nexclude: [{seed: 1}]",
+        "prompt: 12\naxes: {a: [x]}",
+        "prompt: []",
+        "- prompt: a",
+    ],
+)
+def test_one_mistake_is_one_complaint(tmp_path: Path, text: str) -> None:
+    assert len(complaints_of(tmp_path, text)) == 1
 
 
 def test_a_mistake_in_a_file_of_values_is_said_with_that_file_and_line(tmp_path: Path) -> None:

@@ -93,6 +93,11 @@ def test_a_prompt_that_cannot_be_rendered_is_a_rejected_row(tmp_path: Path) -> N
     assert [isinstance(row, Rejected) for row in rows] == [True, False]
 
 
+def test_rows_that_cannot_be_rendered_are_no_duplicates_of_each_other(tmp_path: Path) -> None:
+    manifest = manifest_of(tmp_path, "prompt: 'a {{ 6 // (n - n) }}'\naxes: {n: [1, 2, 3]}")
+    assert len(rejected(manifest)) == 3
+
+
 def test_references_are_relative_to_the_sweep_and_an_axis_like_any(tmp_path: Path) -> None:
     written(tmp_path, "a.png", picture(64, 64))
     written(tmp_path, "b.png", picture(32, 32))

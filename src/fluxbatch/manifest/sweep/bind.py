@@ -40,7 +40,7 @@ class Binder:
             self.walk(block, scope)
         is_include_alone = bool(level.include) and not (scope.groups or level.blocks)
         if not level.blocks and not is_include_alone:
-            self._bound.append(scope.names())
+            self._bound.append(scope.names() | scope.failed)
             self._add(scope, scope.groups, scope.line, is_included=False)
         multiplied = [segment for segment in self.segments[first:] if not segment.is_included]
         known = set[str]().union(*self._bound[first_bound:])
@@ -53,7 +53,7 @@ class Binder:
         if (templates := self._templates(scope, entry.line)) is None:
             return
         variables = frozenset[str]().union(*(template.variables for template in templates))
-        known = sorted({*scope.names(), *variables})
+        known = sorted({*scope.names(), *scope.failed, *variables})
         groups = []
         for name, listed in entry.names.items():
             if name not in known and name not in PARAMETERS and name != SIZE:
@@ -86,6 +86,8 @@ class Binder:
         for prompt, template in zip(scope.prompts, templates, strict=True):
             for missing in sorted(template.variables - set(names)):
                 complete = False
+                if missing in scope.failed:
+                    continue
                 where = f" for the entry in line {line}" if line != scope.line else ""
                 problem = f"the prompt uses {missing}, which has no value{where}"
                 remedy = f"add it to axes: or defaults:; {did_you_mean(missing, sorted(names))}"
@@ -94,14 +96,15 @@ class Binder:
 
     def _check_used(self, groups: Collection[Group], variables: frozenset[str]) -> None:
         for group in groups:
-            if not (set(group.columns) & (variables | set(PARAMETERS))) and group.size > 1:
+            if not (set(group.columns) & (variables | set(PARAMETERS) - {"id"})) and group.size > 1:
                 problem = "this axis is in no prompt and is no parameter: it would only ask for the same again"
                 remedy = f"use {{{{ {group.name} }}}} in the prompt, zip it with an axis that is used, or use samples"
                 self.complaints.add(group.line, problem, remedy, group.name)
 
     def _templates(self, scope: Scope, line: int) -> list[PromptTemplate] | None:
-        if not scope.prompts:
-            self.complaints.add(line, "there is no prompt", 'write prompt: "a {{ animal }} in the snow"')
+        if not scope.prompts or scope.is_prompt_bad:
+            if not scope.is_prompt_bad:
+                self.complaints.add(line, "there is no prompt", 'write prompt: "a {{ animal }} in the snow"')
             return None
         found = [self._compile(prompt) for prompt in scope.prompts]
         return None if None in found else [template for template in found if template is not None]
@@ -135,7 +138,9 @@ def bind(
         _check_names(level, complaints, own, reserved)
     wildcards = folder / (spec.wildcards or WILDCARDS)
     if spec.wildcards is not None and not wildcards.is_dir():
-        complaints.add(None, f"there is no folder {spec.wildcards}", "correct wildcards: (relative to the sweep)")
+        complaints.add(
+            spec.wildcards_line, f"there is no folder {spec.wildcards}", "correct wildcards: (relative to the sweep)"
+        )
     opened = open_wildcards(wildcards) if wildcards.is_dir() else Wildcards()
     binder = Binder(folder, complaints, Loader(folder, complaints, catalogue), opened)
     binder.walk(spec.top, Scope(spec.top.line))

@@ -38,6 +38,10 @@ def type_of(name: str) -> pa.DataType:
     return pa.int64() if name in WHOLE else pa.float64() if name in DECIMAL else pa.string()
 
 
+def _number(value: object) -> object:
+    return float(value) if isinstance(value, Decimal) else value
+
+
 class Loader:
     """Loads the columns of one sweep file; files are looked for in its folder, and read once."""
 
@@ -53,7 +57,9 @@ class Loader:
             column = self._counted(name, listed)
             return None if column is None else {name: column}
         if isinstance(listed, InPlace):
-            written = [(value.value, value.line) for value in listed.values]
+            if not listed.values:
+                return None
+            written = [(_number(value.value), value.line) for value in listed.values]
             if name == SIZE:
                 return self._sizes(written, None)
             if name in PARAMETERS:

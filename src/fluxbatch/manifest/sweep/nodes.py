@@ -150,7 +150,7 @@ def entries(
 ) -> Iterator[tuple[str, yaml.Node, int]]:
     """The keys of a mapping with their values and lines; a key twice, or one that is not known, is a complaint."""
     if not isinstance(node, yaml.MappingNode):
-        remedy = f"write {what} as a mapping, NAME: VALUE" + (f" of {', '.join(known)}" if known else "")
+        remedy = f"write {what} as a mapping, NAME: VALUE" + (f", with the keys {', '.join(known)}" if known else "")
         complaints.add(line_of(node), f"{what} is {kind_of(node)}, not a mapping", remedy)
         return
     first: dict[str, int] = {}

@@ -35,20 +35,23 @@ def parse(path: Path, complaints: Complaints) -> Spec:
     wildcards = found.pop("wildcards", None)
     sample = found.pop("sample", None)
     return Spec(
-        _level(found, nodes.line_of(root), complaints),
+        _level(found, root, complaints),
         None if wildcards is None else _text(wildcards[0], complaints, "wildcards"),
+        None if wildcards is None else wildcards[1],
         None if sample is None else _draw(sample[0], complaints, "sample"),
     )
 
 
-def _level(found: Mapping[str, tuple[yaml.Node, int]], line: int, complaints: Complaints) -> Level:
+def _level(found: Mapping[str, tuple[yaml.Node, int]], node: yaml.Node, complaints: Complaints) -> Level:
     def read(key: str, reader: Callable[[yaml.Node, Complaints], T], silent: T) -> T:
         return reader(found[key][0], complaints) if key in found else silent
 
+    prompts: tuple[Prompt, ...] = read("prompt", _prompts, ())
     return Level(
-        line,
+        nodes.line_of(node),
         read("name", partial(_text, what="name"), None),
-        read("prompt", _prompts, ()),
+        prompts,
+        not isinstance(node, yaml.MappingNode) or ("prompt" in found and not prompts),
         read("alternatives", _alternatives, None),
         read("defaults", partial(_names, what="defaults", read=_constant), {}),
         read("axes", partial(_names, what="axes", read=_many), {}),
@@ -64,7 +67,7 @@ def _blocks(node: yaml.Node, complaints: Complaints) -> tuple[Level, ...]:
     for item in nodes.items(node, complaints, "blocks"):
         what = "a block"
         found = {key: (value, line) for key, value, line in nodes.entries(item, complaints, what, BLOCK_KEYS)}
-        blocks.append(_level(found, nodes.line_of(item), complaints))
+        blocks.append(_level(found, item, complaints))
     if isinstance(node, yaml.SequenceNode) and not node.value:
         complaints.add(nodes.line_of(node), "blocks is an empty list", "add a block, or remove the key")
     return tuple(blocks)
@@ -135,7 +138,7 @@ def _names(
     node: yaml.Node, complaints: Complaints, what: str, read: Callable[[yaml.Node, str, Complaints], Listed | None]
 ) -> dict[str, Listed]:
     """A mapping of names to values."""
-    found = {}
+    found: dict[str, Listed] = {}
     for name, value, line in nodes.entries(node, complaints, what):
         if not NAME.fullmatch(name):
             remedy = "take letters, digits and _, as prompts have them in {{ }}"
@@ -145,8 +148,8 @@ def _names(
                 "several prompts are a list under prompt:; texts from a file are an axis, with prompt: '{{ text }}'"
             )
             complaints.add(line, f"the prompt stands in {what}", remedy)
-        elif (listed := read(value, name, complaints)) is not None:
-            found[name] = listed
+        else:
+            found[name] = read(value, name, complaints) or InPlace((), line)
     return found
 
 
@@ -197,6 +200,9 @@ def _listed(node: yaml.Node, name: str, complaints: Complaints) -> Listed | None
 def _range(node: yaml.Node, name: str, complaints: Complaints) -> Listed | None:
     found = {key: value for key, value, _ in nodes.entries(node, complaints, "a range", RANGE_KEYS)}
     line = nodes.line_of(node)
+    if not isinstance(found["range"], yaml.SequenceNode):
+        complaints.add(line, f"range is {nodes.kind_of(found['range'])}", "write range: [first, last]", name)
+        return None
     ends = [_number(part, name, complaints) for part in nodes.items(found["range"], complaints, "range")]
     if len(ends) != 2:
         complaints.add(line, f"range has {len(ends)} ends", "write range: [first, last]", name)

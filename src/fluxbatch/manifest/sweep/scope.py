@@ -33,9 +33,12 @@ class Scope:
     line: int
     name: str | None = None
     prompts: tuple[Prompt, ...] = ()
+    is_prompt_bad: bool = False
     alternatives: Draw | None = None
     constants: Mapping[str, Column] = field(default_factory=dict)
     groups: tuple[Group, ...] = ()
+    failed: frozenset[str] = frozenset()
+    """Names whose values were complained of already."""
 
     def names(self) -> set[str]:
         """Every name that has a value here."""
@@ -54,13 +57,16 @@ def enter(outer: Scope, level: Level, loader: Loader, complaints: Complaints) ->
     groups = [group for group in _groups(level, loader, complaints) if group is not None]
     own = widened({*level.defaults, *level.axes, *(name for zipped in level.zips for name in zipped)})
     kept = [group for group in outer.groups if not _is_replaced(group, own, level, complaints)]
+    loaded = {*constants, *(name for group in groups for name in group.columns)}
     return Scope(
         level.line,
         level.name,
         level.prompts or outer.prompts,
+        level.is_prompt_bad or outer.is_prompt_bad,
         level.alternatives or outer.alternatives,
         {**outer.constants, **constants},
         tuple(sorted((*kept, *groups), key=lambda group: group.name)),
+        (outer.failed - loaded) | (own - loaded),
     )
 
 

@@ -12,7 +12,7 @@ from fluxbatch.manifest.sweep.nodes import Value
 
 @dataclass(frozen=True, slots=True)
 class InPlace:
-    """Values written into the sweep file."""
+    """Values written into the sweep file. None at all: they were complained of already."""
 
     values: tuple[Value, ...]
     line: int
@@ -73,6 +73,8 @@ class Level:
     line: int
     name: str | None = None
     prompts: tuple[Prompt, ...] = ()
+    is_prompt_bad: bool = False
+    """It was complained of already."""
     alternatives: Draw | None = None
     """None: all alternatives of the prompt's {a|b}."""
     defaults: Mapping[str, Listed] = field(default_factory=dict)
@@ -90,4 +92,5 @@ class Spec:
     top: Level
     wildcards: str | None = None
     """Folder of the wildcard files, relative to the sweep file."""
+    wildcards_line: int | None = None
     sample: Draw | None = None

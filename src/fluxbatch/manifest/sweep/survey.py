@@ -98,7 +98,9 @@ class Survey:
             kept = cells[~segment.excluded(cells)] if segment.exclusions else cells
             excluded += len(cells) - len(kept)
             if namer is not None and len(kept):
-                seen = tally.take(namer.names(kept), np.ones(len(kept), np.int64)) > 0
+                names, bad = namer.names(kept)
+                seen = tally.take(names, np.ones(len(kept), np.int64)) > 0
+                seen[bad] = False  # what cannot be rendered is a complaint of its own
                 again.append(kept[seen])
                 kept = kept[~seen]
             rows += len(kept)
@@ -190,15 +192,16 @@ class Namer:
         else:
             self._stored[number] = self._stored.get(number, np.uint64(0)) + names
 
-    def names(self, cells: Indexes) -> Names:
+    def names(self, cells: Indexes) -> tuple[Names, list[int]]:
+        """Their names; and which of them have no prompt, because it could not be rendered."""
         places = self._segment.places(cells)
-        texts, _ = self._segment.texts(places)
+        texts, troubles = self._segment.texts(places)
         total = names_of(texts, 0) + self._constant
         for number, names in self._stored.items():
             total += names[places[number]]
         for number, name, column in self._counted:
             total += _sent(column, name, places[number], self._silent)
-        return total
+        return total, list(troubles)
 
 
 def _unsaid(segment: Segment, name: str, silent: Silent) -> tuple[int | None, Names]:
