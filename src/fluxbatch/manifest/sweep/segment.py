@@ -81,6 +81,13 @@ class Segment:
         """The number of the cell at these places."""
         return sum(stride * place for stride, place in zip(self._strides, places, strict=True))
 
+    def cells_at(self, places: Sequence[Indexes]) -> Indexes:
+        """The numbers of many cells."""
+        total = np.zeros(len(places[-1]), np.int64)
+        for stride, place in zip(self._strides, places, strict=True):
+            total += stride * place
+        return total
+
     @property
     def sizes(self) -> Sequence[int]:
         """How many places each axis has, in the order of `places`."""

@@ -20,9 +20,10 @@ from fluxbatch.manifest.sweep.corners import corner_rows
 from fluxbatch.manifest.sweep.load import type_of
 from fluxbatch.manifest.sweep.nodes import Complaints
 from fluxbatch.manifest.sweep.parse import parse
+from fluxbatch.manifest.sweep.same import Silent
 from fluxbatch.manifest.sweep.segment import Segment
 from fluxbatch.manifest.sweep.spec import Spec
-from fluxbatch.manifest.sweep.survey import Silent, Survey
+from fluxbatch.manifest.sweep.survey import Survey
 from fluxbatch.manifest.values import Trouble
 
 CELLS_MAX = 1_000_000_000

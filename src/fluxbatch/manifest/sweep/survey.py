@@ -1,52 +1,22 @@
 """Which cells are rows: not excluded, and no picture twice. Walked once, in numbers; then any row is found at once.
 
-Where the file itself shows that no two cells can ask for the same picture, nothing is walked for that. Else every
-cell's content is named by 64 bits and counted (12 bytes a cell, as `samples.py` does).
+Where the axes show that no two cells can ask for the same picture, nothing is walked for that (`same.py`). Else the
+contents of the cells in question are named by 64 bits and counted (12 bytes each, as `samples.py` does).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 
 import numpy as np
-import pyarrow as pa
 
-from fluxbatch.manifest.columns import PARAMETERS, REFERENCE_COLUMNS
 from fluxbatch.manifest.samples import Tally
-from fluxbatch.manifest.sweep.columns import Column, Counted, Indexes, Names, names_of
-from fluxbatch.manifest.sweep.load import type_of
-from fluxbatch.manifest.sweep.scope import Group
+from fluxbatch.manifest.sweep.columns import Indexes
+from fluxbatch.manifest.sweep.same import Silent, Suspects, suspects_of
 from fluxbatch.manifest.sweep.segment import Mask, Segment
 
 CELLS_AT_ONCE = 65_536
-PAIRS_MAX = 1_000
-COMPARED_MAX = 10_000
-
-_NOT_SENT = frozenset(("prompt", "id", "samples"))
-SENT = tuple(name for name in PARAMETERS if name not in _NOT_SENT)
-"""What tells two pictures apart, besides the prompt."""
-
-_SALT = {name: salt for salt, name in enumerate(SENT, 1)}
-
-
-@dataclass(frozen=True, slots=True)
-class Silent:
-    """What is sent where nothing is given; and what tells reference pictures apart: two files may hold the same one."""
-
-    value: Callable[[str, str | None], object]
-    """Of a parameter, for a model by its name (None: the default model)."""
-    picture: Callable[[str | None], str | None]
-    _named: dict[tuple[str, str | None], np.uint64] = field(default_factory=dict)
-
-    def name(self, parameter: str, model: str | None) -> np.uint64:
-        """The 64 bits of what is sent; a sweep of a thousand small blocks asks for the same few again and again."""
-        key = (parameter, model)
-        if key not in self._named:
-            value = pa.array([self.value(parameter, model)], type_of(parameter))
-            self._named[key] = names_of(value, _SALT[parameter])[0]
-        return self._named[key]
 
 
 @dataclass(slots=True)
@@ -65,7 +35,7 @@ class Survey:
     def __init__(self, segments: Sequence[Segment], silent: Silent) -> None:
         self.segments = tuple(segments)
         self._silent = silent
-        self.has_duplicates = not are_all_different(segments, silent)
+        self._suspects = suspects_of(segments, silent)
         self._walked = self._walk()
         self._starts = np.cumsum([0, *(walked.rows for walked in self._walked)])
         self.rows = int(self._starts[-1])
@@ -87,23 +57,22 @@ class Survey:
 
     def _walk(self) -> list[Walked]:
         tally = Tally()
-        return [self._walk_one(segment, tally) for segment in self.segments]
+        return [
+            self._walk_one(segment, suspects, tally)
+            for segment, suspects in zip(self.segments, self._suspects, strict=True)
+        ]
 
-    def _walk_one(self, segment: Segment, tally: Tally) -> Walked:
-        if not segment.exclusions and not self.has_duplicates:
+    def _walk_one(self, segment: Segment, suspects: Suspects | None, tally: Tally) -> Walked:
+        if not segment.exclusions and suspects is None:
             return Walked(segment.cells)
         before, again, rows, excluded = [0], [], 0, 0
-        namer = Namer(segment, self._silent) if self.has_duplicates else None
         for cells in stretches(segment.cells):
             kept = cells[~segment.excluded(cells)] if segment.exclusions else cells
             excluded += len(cells) - len(kept)
-            if namer is not None and len(kept):
-                names, bad = namer.names(kept)
-                seen = tally.take(names, np.ones(len(kept), np.int64)) > 0
-                seen[bad] = False  # what cannot be rendered is a complaint of its own
-                again.append(kept[seen])
-                kept = kept[~seen]
             rows += len(kept)
+            if suspects is not None:
+                again.append(_seen_before(kept[suspects.of(kept)], suspects, tally))
+                rows -= len(again[-1])
             before.append(rows)
         found = np.concatenate(again) if again else np.zeros(0, np.int64)
         return Walked(rows, excluded, np.array(before, np.int64), found)
@@ -155,6 +124,16 @@ class Survey:
         return int(self._starts[number]) + int(before[index]) + at
 
 
+def _seen_before(cells: Indexes, suspects: Suspects, tally: Tally) -> Indexes:
+    """Those of the cells that ask for a picture that was asked for before; all are counted."""
+    if not len(cells):
+        return cells
+    names, bad = suspects.namer.names(cells)
+    seen = tally.take(names, np.ones(len(cells), np.int64)) > 0
+    seen[bad] = False  # what cannot be rendered is a complaint of its own
+    return cells[seen]
+
+
 def stretches(cells: int) -> Iterator[Indexes]:
     for index in range(-(-cells // CELLS_AT_ONCE)):
         yield _stretch(index, cells)
@@ -162,107 +141,3 @@ def stretches(cells: int) -> Iterator[Indexes]:
 
 def _stretch(index: int, cells: int) -> Indexes:
     return np.arange(index * CELLS_AT_ONCE, min((index + 1) * CELLS_AT_ONCE, cells), dtype=np.int64)
-
-
-class Namer:
-    """Names the content of a segment's cells by 64 bits each: the same for the same picture in any segment."""
-
-    def __init__(self, segment: Segment, silent: Silent) -> None:
-        self._segment = segment
-        self._silent = silent
-        self._constant = np.uint64(0)
-        self._stored: dict[int, Names] = {}
-        self._counted: list[tuple[int, str, Column]] = []
-        with np.errstate(over="ignore"):
-            for name in SENT:
-                self._add(name)
-
-    def _add(self, name: str) -> None:
-        found = self._segment.column(name)
-        number = None if found is None else found[0]
-        if found is None:
-            number, names = _unsaid(self._segment, name, self._silent)
-        elif number is not None and isinstance(found[1], Counted):
-            self._counted.append((number, name, found[1]))
-            return
-        else:
-            names = _sent(found[1], name, np.arange(len(found[1])), self._silent)
-        if number is None:
-            self._constant += names[0]
-        else:
-            self._stored[number] = self._stored.get(number, np.uint64(0)) + names
-
-    def names(self, cells: Indexes) -> tuple[Names, list[int]]:
-        """Their names; and which of them have no prompt, because it could not be rendered."""
-        places = self._segment.places(cells)
-        texts, troubles = self._segment.texts(places)
-        total = names_of(texts, 0) + self._constant
-        for number, names in self._stored.items():
-            total += names[places[number]]
-        for number, name, column in self._counted:
-            total += _sent(column, name, places[number], self._silent)
-        return total, list(troubles)
-
-
-def _unsaid(segment: Segment, name: str, silent: Silent) -> tuple[int | None, Names]:
-    """A parameter that the segment does not give: what its model gets, or each of its models."""
-    models = segment.column("model")
-    if models is None or name == "model":
-        return None, np.array([silent.name(name, None)])
-    number, column = models
-    taken = column.take(np.arange(len(column))).to_pylist()
-    return number, np.array([silent.name(name, model) for model in taken])
-
-
-def _sent(column: Column, name: str, places: Indexes, silent: Silent) -> Names:
-    taken = column.take(places)
-    if taken.null_count and name == "model":
-        taken = taken.fill_null(silent.value(name, None))
-    if name in REFERENCE_COLUMNS:
-        taken = pa.array([silent.picture(place) for place in taken.to_pylist()], pa.string())
-    return names_of(taken, _SALT[name])
-
-
-def are_all_different(segments: Sequence[Segment], silent: Silent) -> bool:
-    """Whether no two cells can ask for the same picture, as far as it shows without looking at them."""
-    if len(segments) * (len(segments) - 1) // 2 > PAIRS_MAX:
-        return False
-    return all(_cells_differ(segment, silent) for segment in segments) and all(
-        _differ(one, other, silent) for one, other in combinations(segments, 2)
-    )
-
-
-def _cells_differ(segment: Segment, silent: Silent) -> bool:
-    """Other places on any axis are other values: of parameters, or of variables that the prompt tells apart."""
-    return segment.prompts.tells_apart() and all(
-        _places_differ(group, segment.prompts.variables, silent) for group in segment.groups if group.size > 1
-    )
-
-
-def _places_differ(group: Group, variables: frozenset[str], silent: Silent) -> bool:
-    telling = {name: column for name, column in group.columns.items() if name in _SALT or name in variables}
-    if any(isinstance(column, Counted) for column in telling.values()):
-        return True
-    places = np.arange(group.size)
-    total = np.zeros(group.size, np.uint64)
-    for index, (name, column) in enumerate(telling.items(), len(_SALT) + 1):
-        total += _sent(column, name, places, silent) if name in _SALT else names_of(column.texts(places), index)
-    return len(np.unique(total)) == group.size
-
-
-def _differ(one: Segment, other: Segment, silent: Silent) -> bool:
-    """Whether some parameter has no value in common."""
-    for name in SENT:
-        mine, theirs = (_values_of(segment, name, silent) for segment in (one, other))
-        if mine is not None and theirs is not None and not len(np.intersect1d(mine, theirs)):
-            return True
-    return False
-
-
-def _values_of(segment: Segment, name: str, silent: Silent) -> Names | None:
-    found = segment.column(name)
-    if found is None:
-        return _unsaid(segment, name, silent)[1]
-    if len(found[1]) > COMPARED_MAX:
-        return None
-    return _sent(found[1], name, np.arange(len(found[1])), silent)
