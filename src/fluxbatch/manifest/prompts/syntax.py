@@ -9,7 +9,8 @@ Two languages live in one text, and are told apart by the first characters:
 - All else is text. `|` is text outside of braces, so `[a|b]` stays as it is.
 
 A variant's options lose their leading whitespace, and trailing whitespace with a line break in it; a line break within
-an option is one space. So a variant can be written over many lines, and `{big |}dog` says "big dog" or "dog".
+an option is one space. So a variant can be written over many lines, and `{big |}dog` says "big dog" or "dog". Where
+several options are joined, `{2$$ a | b }`, they have no whitespace at their ends: the separator has it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterator
 
 from fluxbatch.manifest.prompts.parts import Assign, Jinja, Option, Part, Text, Use, Variant, Wildcard
 from fluxbatch.manifest.prompts.scan import Kind, jinja_piece
-from fluxbatch.manifest.prompts.writer import Writer, trimmed
+from fluxbatch.manifest.prompts.writer import Writer
 
 NESTING_MAX = 50
 SEPARATOR = ", "
@@ -65,9 +66,9 @@ class Parser:
             self._complain(self._at, f"braces are nested more than {NESTING_MAX} deep", "write it flatter")
             return ()
 
-    def _sequence(self, stops: str) -> tuple[Part, ...]:
-        """The parts up to one of the stops, which is not taken; or to the end."""
-        writer = Writer(within=bool(stops) or not self._jinja)
+    def _sequence(self, stops: str, *, bare: bool = False) -> tuple[Part, ...]:
+        """The parts up to one of the stops, which is not taken; or to the end. `bare`: no whitespace at the end."""
+        writer = Writer(within=bool(stops) or not self._jinja, bare=bare)
         self._depth += 1
         if self._depth > NESTING_MAX:
             raise TooDeep
@@ -165,10 +166,10 @@ class Parser:
             self._complain(sampler.start(1), *_sampled(sampler[1]))
             self._at = sampler.end()
         low, high, separator, bounded = self._bounds()
-        options = [self._option()]
+        options = [self._option(bounded)]
         while self._source.startswith("|", self._at):
             self._at += 1
-            options.append(self._option())
+            options.append(self._option(bounded))
         self._expect("}", start, "{")
         if len(options) == 1 and not bounded and not self._is_unclosed:
             self._check_single(options[0], start)
@@ -200,14 +201,14 @@ class Parser:
         ):
             self._at = blank.end() if blank else self._at
 
-    def _option(self) -> Option:
+    def _option(self, bounded: bool) -> Option:
         self._skip_blank()
         weight = _WEIGHT.match(self._source, self._at)
         if weight:
             self._at = weight.end()
         elif _MINUS_WEIGHT.match(self._source, self._at):
             self._complain(self._at, "a weight below 0", r"take 0 or more, or write \- for the sign")
-        return Option(float(weight[1]) if weight else 1.0, self._sequence("|}"))
+        return Option(float(weight[1]) if weight else 1.0, self._sequence("|}", bare=bounded))
 
     def _check_single(self, option: Option, start: int) -> None:
         """`{animal}` is what people write who mean a variable, and `{"scene": …}` who mean JSON."""
@@ -239,7 +240,7 @@ class Parser:
         self._at = head.end()
         name, keeps, at_once, colon = head.groups()
         has_value = colon is not None or not self._source.startswith("}", self._at) or "=" in head.group()
-        value = trimmed(self._sequence("}")) if has_value else ()
+        value = self._sequence("}", bare=True) if has_value else ()
         self._expect("}", start, "${")
         if "=" in head.group():
             return Assign(name, value, at_once is not None, keeps is not None, start)
@@ -269,7 +270,7 @@ class Parser:
                 self._sequence(",)")
                 continue
             self._at = head.end()
-            yield head[1], trimmed(self._sequence(",)"))
+            yield head[1], self._sequence(",)", bare=True)
         if self._source.startswith(")", self._at):
             self._at += 1
 

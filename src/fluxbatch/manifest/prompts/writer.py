@@ -6,12 +6,14 @@ from fluxbatch.manifest.prompts.parts import Part, Text
 
 
 class Writer:
-    """Collects parts; knows which whitespace may go."""
+    """Collects parts; knows which whitespace may go. `within` braces that at the start, and line breaks; from `bare`
+    parts also that at the end."""
 
-    def __init__(self, *, within: bool) -> None:
+    def __init__(self, *, within: bool, bare: bool) -> None:
         self._parts: list[Part] = []
         self._pieces: list[str] = []
         self._within = within
+        self._bare = bare
 
     def text(self, text: str) -> None:
         """Text as written; within braces, a line break with what is around it is one space."""
@@ -46,7 +48,7 @@ class Writer:
         if self._within and self._pieces:
             text = "".join(self._pieces)
             stripped = text.rstrip()
-            if "\n" in text[len(stripped) :]:
+            if self._bare or "\n" in text[len(stripped) :]:
                 self._pieces = [stripped] if stripped else []
         self._flush()
         return tuple(self._parts)
@@ -58,11 +60,3 @@ def _unbroken(text: str) -> str:
         return text
     first, *lines, last = text.split("\n")
     return " ".join((first.rstrip(), *filter(None, map(str.strip, lines)), last.lstrip()))
-
-
-def trimmed(parts: tuple[Part, ...]) -> tuple[Part, ...]:
-    """A value without the whitespace at its end."""
-    if parts and isinstance(parts[-1], Text):
-        text = parts[-1].text.rstrip()
-        return (*parts[:-1], Text(text)) if text else parts[:-1]
-    return parts
