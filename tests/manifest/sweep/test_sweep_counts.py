@@ -90,6 +90,14 @@ TABLE = {
         "prompt: 'a {{ a | lower }}'\naxes: {a: [Fox, FOX, fox, owl]}",
         Counts(4, 0, 0, 2),
     ),
+    "of equal ones the first that is not excluded counts": (
+        "prompt: 'a {{ a | lower }}'\naxes: {a: [Fox, FOX, owl], seed: {range: [1, 3]}}\nexclude: [{a: Fox, seed: 2}]",
+        Counts(9, 1, 0, 2),
+    ),
+    "rows of a zip that are the same, times an axis": (
+        BOTH + "zip: [{a: [x, y, x], b: [p, q, p]}]\naxes: {seed: {range: [1, 5]}, steps: [4, 8]}",
+        Counts(3 * 5 * 2, 0, 0, 1 * 5 * 2),
+    ),
     "two blocks": (
         "prompt: 'a {{ a }}'\nblocks: [{axes: {a: [x, y]}}, {axes: {a: [p, q, r]}}]",
         Counts(5),

@@ -54,6 +54,8 @@ def test_options_stand_for_what_the_sweep_is_silent_about(tmp_path: Path) -> Non
     same = "prompt: a fox\nblocks: [{}, {defaults: {steps: 4, guidance: 3.5}}]"
     assert counts_of(sweep_of(tmp_path, same, defaults=defaults)).duplicates == 1
     assert counts_of(sweep_of(tmp_path, same)).duplicates == 0
+    unsaid = "prompt: a fox\naxes: {guidance: [null, 3.5]}"
+    assert counts_of(sweep_of(tmp_path, unsaid, defaults=defaults)).duplicates == 1
 
 
 def test_a_silent_size_is_that_of_the_model_whichever_it_is(tmp_path: Path) -> None:
