@@ -58,7 +58,7 @@ def run_name() -> str:
 
 @flow(name="generate-dataset", flow_run_name=run_name, retries=0)
 async def generate_dataset(
-    manifest: Annotated[Path, Field(description="Prompts: .csv, .tsv, .jsonl or .parquet")],
+    manifest: Annotated[Path, Field(description="Prompts: .csv, .tsv, .jsonl or .parquet; or a sweep: .yaml")],
     out: Annotated[Path, Field(description="Folder of the dataset; continued when it exists")],
     budget_usd: Annotated[Decimal, Field(ge=0, description="US dollars for all that this dataset ever costs")],
     model: Annotated[str | None, Field(description="Model for rows that are silent")] = None,

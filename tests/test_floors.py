@@ -25,7 +25,7 @@ FLOORS = (
     {"dispatch"},
     {"job", "start", "summary"},
     {"prepare", "report", "tell"},
-    {"batch", "examine", "listing", "reconciled"},
+    {"batch", "examine", "listing", "reconciled", "swept"},
     {"reconcile", "repair", "run", "screen"},
     {"cli_models", "foreground"},
     {"cli", "flows"},

@@ -62,6 +62,18 @@ def test_it_goes_on_where_the_command_stopped(desk: Desk) -> None:
     desk.command("verify", str(desk.out)).ended(0)
 
 
+def test_a_sweep_is_taken_wherever_a_manifest_is(desk: Desk) -> None:
+    sweep = desk.folder / "s.yaml"
+    sweep.write_text(
+        'prompt: "a {{ animal }}"\ndefaults: {size: 256x256, steps: 4}\naxes: {animal: [fox, owl], seed: [1, 2]}\n'
+    )
+    told = _result(run_flow(desk, sweep))
+    assert (told["asked"], told["made"]) == (4, 4)
+    assert desk.billed == 4 * SMALL_CENTINEURONS
+    assert table(desk.out)["animal"].to_pylist() == ["fox", "fox", "owl", "owl"]
+    assert desk.plan(sweep, "--json").ended(0).json["already"] == 4
+
+
 def test_what_prefect_shows_of_a_run(desk: Desk) -> None:
     state = run_flow(desk, desk.manifest(rows(25)), "2.50", rows_per_shard=10)
     noted = Noted(state)

@@ -20,11 +20,13 @@ from fluxbatch.manifest.rows import Asked, Defaults, RowReader
 from fluxbatch.manifest.samples import SampleNumbers
 from fluxbatch.manifest.separated import Separated, csv_rows, tsv_rows
 from fluxbatch.manifest.source import Chunk, Source
+from fluxbatch.manifest.sweep.source import ENDINGS as SWEEP_ENDINGS
+from fluxbatch.manifest.sweep.source import Sweep, open_sweep
 from fluxbatch.manifest.values import Trouble
 
 __all__ = ["ENDINGS", "Defaults", "Manifest", "Rejected", "open_manifest"]
 
-ENDINGS = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq")
+ENDINGS = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq", *SWEEP_ENDINGS)
 """What a manifest's name may end in; text files may be gzipped on top (.csv.gz)."""
 
 _NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
@@ -57,7 +59,9 @@ class Manifest:
         self._source = source
         self._layout = layout
         self._places = places
-        self._reader = RowReader(tuple(layout.parameters), defaults, path.parent.absolute(), places)
+        self.sweep = source if isinstance(source, Sweep) else None
+        """The sweep, where the manifest is a sweep file: it knows its axes and corners."""
+        self.reader = RowReader(tuple(layout.parameters), defaults, path.parent.absolute(), places)
 
     @property
     def hosts_refused(self) -> tuple[str, ...]:
@@ -99,8 +103,8 @@ class Manifest:
                 yield _request(row, entry, sample, request_key(digest, sample), own)
 
     def _read(self, chunk: Chunk) -> list[Asked | tuple[Trouble, ...]]:
-        self._reader.look_ahead(chunk.cells)
-        read = self._reader.read
+        self.reader.look_ahead(chunk.cells)
+        read = self.reader.read
         if not chunk.broken:
             return [read(cells) for cells in zip(*chunk.cells, strict=True)]
         return [
@@ -151,13 +155,15 @@ def open_manifest(
     reserved: Collection[str] = (),
     places: Places | None = None,
 ) -> Manifest:
-    """Open a manifest: CSV, TSV, JSONL (each also gzipped) or Parquet, told apart by the name's ending.
+    """Open a manifest: CSV, TSV, JSONL (each also gzipped), Parquet or a sweep file, told apart by the name's ending.
 
     `columns` says which header of the file a parameter is read from ({"prompt": "Prompt"}); `own` names headers that
     are the user's even though they look like a parameter; `reserved` are names that the dataset writes itself, which
     a user's column may not have; `places` is what references may come from, beside files. UsageError if the file
     cannot be read, or an option is wrong in itself.
     """
+    if path.suffix.lower() in SWEEP_ENDINGS:
+        return _open_sweep(path, defaults, columns, own, reserved, places or Places())
     source = _open_source(path)
     layout = lay_out(source.headers, columns, own, reserved)
     if "model" not in layout.parameters:  # else an option may be meant for other rows than this model's
@@ -171,6 +177,24 @@ def _check_options(defaults: Defaults) -> None:
     if troubles:
         remedy = "leave the option out (in the environment: FLUXBATCH_ and its name)"
         raise UsageError("; ".join(troubles).replace("leave it empty", remedy))
+
+
+def _open_sweep(
+    path: Path,
+    defaults: Defaults,
+    columns: Mapping[str, str],
+    own: Collection[str],
+    reserved: Collection[str],
+    places: Places,
+) -> Manifest:
+    if columns:
+        raise UsageError("--column is for tables: a sweep names its parameters itself; rename them in the file")
+    _check_is_file(path)
+    source = open_sweep(path, defaults, own, reserved)
+    layout = lay_out(source.headers, {}, source.variables, ())
+    if "model" not in layout.parameters:
+        _check_options(defaults)
+    return Manifest(path, source, layout, defaults, places)
 
 
 def _check_is_file(path: Path) -> None:

@@ -264,3 +264,8 @@ def _miscounted(samples: int, sample: int | None) -> Iterator[Trouble]:
         yield Trouble("sample", f"sample {sample} is out of range", f"take 0 to {SAMPLE_NUMBER_MAX}")
     if samples != 1:
         yield Trouble("sample", f"sample {sample} is one picture, but samples asks for {samples}", "leave one empty")
+
+
+def read_parameter(name: str, value: object, catalogue: Catalogue = CATALOGUE) -> Any:
+    """One parameter's value, canonical, or None where nothing is given. Unusable says what is wrong with it."""
+    return values.model(value, catalogue) if name == "model" else _READ[name](value)

@@ -14,7 +14,8 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from fluxbatch.errors import UsageError
-from fluxbatch.models.catalogue import CATALOGUE, PROMPT_CHARACTERS_MAX, Catalogue, Model
+from fluxbatch.models.catalogue import CATALOGUE, Catalogue, Model
+from fluxbatch.models.catalogue import PROMPT_CHARACTERS_MAX as PROMPT_CHARACTERS_MAX
 
 ID_CHARACTERS_MAX = 1_000
 SHOWN_CHARACTERS_MAX = 60
