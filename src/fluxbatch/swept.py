@@ -265,8 +265,9 @@ def _rows_table(swept: Swept) -> Table:
     constant = [
         name for name in rows.column_names if name != "prompt" and len(rows[name].unique()) == 1 and len(rows) > 1
     ]
-    names = [name for name in rows.column_names if name not in constant]
-    table = Table(*names, title="Some of the rows")
-    for row in rows.select(names).to_pylist():
-        table.add_row(*("" if value is None else tell.shown(value, CELL_SHOWN) for value in row.values()))
+    names = [name for name in rows.column_names if name not in ("row", "prompt", *constant)]
+    table = Table("row", "prompt", "with", title="Some of the rows", show_lines=True)
+    for row in rows.to_pylist():
+        given = [f"{name}={tell.shown(row[name], CELL_SHOWN)}" for name in names if row[name] is not None]
+        table.add_row(str(row["row"]), tell.shown(row["prompt"], CELL_SHOWN), ", ".join(given))
     return table
