@@ -42,6 +42,19 @@ SkipOption = Annotated[
 FailedOption = Annotated[int | None, typer.Option("--resend-failed", help="Tries more after a failed answer. [1]")]
 LostOption = Annotated[int | None, typer.Option("--resend-lost", help="Tries more after a lost answer. [0]")]
 RefusedOption = Annotated[bool | None, typer.Option("--resend-refused", help="Send refused and invalid rows again.")]
+OnBudgetOption = Annotated[
+    str | None,
+    typer.Option("--on-budget", help="What a short budget buys: stop (in order), cheapest-first or spread. [stop]"),
+]
+MaxPriceOption = Annotated[
+    str | None, typer.Option("--max-price-per-picture", help="US dollars; a row that may cost more is left out.")
+]
+LimitOption = Annotated[int | None, typer.Option("--limit", help="Only the first N pictures of the manifest.")]
+SampleOption = Annotated[
+    int | None, typer.Option("--sample", help="Only N pictures, drawn by --seed; more add to them.")
+]
+SampleSeedOption = Annotated[int | None, typer.Option("--seed", help="Of --sample: which pictures it draws. [0]")]
+PreviewOption = Annotated[int | None, typer.Option("--preview", help="Only N pictures, at the corners of a sweep.")]
 ColumnOption = Annotated[
     list[str] | None, typer.Option("--column", help="Read a parameter from another header: prompt=Prompt.")
 ]
@@ -70,6 +83,12 @@ def plan(
     skip_invalid: SkipOption = None,
     resend_failed: FailedOption = None,
     resend_lost: LostOption = None,
+    on_budget: OnBudgetOption = None,
+    max_price_per_picture: MaxPriceOption = None,
+    limit: LimitOption = None,
+    sample: SampleOption = None,
+    sample_seed: SampleSeedOption = None,
+    preview: PreviewOption = None,
     resend_refused: RefusedOption = None,
     column: ColumnOption = None,
     own: OwnOption = None,
@@ -80,6 +99,8 @@ def plan(
     """What a run would make, cost and take. Sends nothing.
 
     Example: fluxbatch plan prompts.csv --budget 20 --out cats
+
+    Example: fluxbatch plan prompts.csv --budget 20 --on-budget spread
     """
     from fluxbatch import tell
     from fluxbatch.prepare import look_ahead
@@ -112,6 +133,12 @@ def run(
     skip_invalid: SkipOption = None,
     resend_failed: FailedOption = None,
     resend_lost: LostOption = None,
+    on_budget: OnBudgetOption = None,
+    max_price_per_picture: MaxPriceOption = None,
+    limit: LimitOption = None,
+    sample: SampleOption = None,
+    sample_seed: SampleSeedOption = None,
+    preview: PreviewOption = None,
     resend_refused: RefusedOption = None,
     patience: Annotated[
         float | None, typer.Option(help="Minutes of nothing but trouble after which the run ends. [15]")
@@ -125,6 +152,10 @@ def run(
     """Make the pictures. Run the same command again to go on where it stopped: nothing is paid twice.
 
     Example: fluxbatch run prompts.csv --out cats --budget 20
+
+    Example: fluxbatch run prompts.csv --out cats --budget 1 --sample 20 --seed 7    (looks before it buys)
+
+    Example: fluxbatch run prompts.csv --out cats --budget 20 --on-budget spread
 
     Exit codes: 0 complete, 2 bad usage or manifest, 3 stopped by the budget, 4 complete but some rows failed,
     5 stopped by the account or the platform, 130 interrupted.

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fluxbatch.budget.selection import OnBudget, Selection
 from fluxbatch.budget.store import Store, folder_of
 from fluxbatch.cloudflare.client import Credentials
 from fluxbatch.dataset import files
@@ -14,6 +15,7 @@ from fluxbatch.dispatch.retry import RetryPolicy
 from fluxbatch.errors import UsageError
 from fluxbatch.manifest.reader import Defaults, Manifest, open_manifest
 from fluxbatch.models.catalogue import MODELS, find_model
+from fluxbatch.models.money import parse_usd
 from fluxbatch.settings import Settings
 
 SIMULATOR_ACCOUNT_ID = "0" * 32
@@ -38,6 +40,9 @@ class Job:
     def policy(self) -> RetryPolicy:
         s = self.settings
         return RetryPolicy(s.resend_failed, s.resend_lost, s.resend_refused)
+
+    def selection(self) -> Selection:
+        return selection_of(self.settings)
 
     def open_manifest(self) -> Manifest:
         return open_manifest(self.manifest, self.defaults(), self.columns, self.own, RESERVED)
@@ -66,6 +71,29 @@ def defaults_of(settings: Settings) -> Defaults:
         known = ", ".join(known.name for known in MODELS)
         raise UsageError(f"--model {settings.model} is unknown; known are {known}")
     return Defaults(model, settings.width, settings.height, settings.steps, settings.guidance)
+
+
+def selection_of(settings: Settings) -> Selection:
+    """What is asked for, as far as the options say. UsageError when they contradict each other."""
+    s = settings
+    given = [f"--{name}" for name in ("limit", "sample", "preview") if getattr(s, name) is not None]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} exclude each other; give one of them")
+    if s.sample_seed is not None and s.sample is None:
+        raise UsageError(
+            "--seed says which pictures --sample takes, and there is no --sample; "
+            "the seed that is sent with a picture is the manifest's column seed"
+        )
+    return Selection(OnBudget(s.on_budget), _price_max(s), s.limit, s.sample, s.sample_seed or 0, s.preview)
+
+
+def _price_max(settings: Settings) -> int | None:
+    if settings.max_price_per_picture is None:
+        return None
+    try:
+        return parse_usd(settings.max_price_per_picture)
+    except ValueError as error:
+        raise UsageError(f"--max-price-per-picture {error}") from None
 
 
 def credentials_of(settings: Settings) -> Credentials:

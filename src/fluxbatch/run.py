@@ -156,12 +156,13 @@ def _engine(ready: Prepared, world: World) -> Engine:
         offload=_offload(world.executor),
         behind=_offload(world.behind),
         stop=stop,
-        tally=Tally(ready.recovery.balance, asked=plan.asked, already=plan.already, ended=plan.ended.copy()),
+        tally=Tally(ready.recovery.balance, plan.asked, plan.already, ended=plan.ended.copy(), too_dear=plan.too_dear),
         quota=Quota(plan.due),
         policy=job.policy(),
         now=world.now,
         exposed=asyncio.Semaphore(job.settings.max_in_flight),
         chance=world.chance,
+        passes_over=plan.order is not None,
     )
 
 

@@ -21,8 +21,9 @@ EXIT_INTERRUPTED = 130
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Pictures: `asked = already + made + refused + failed + unknown + left`. Money is the dataset's, over all runs;
-    `expected` is what this run's due pictures should have cost, `left_expected` what the remaining ones would."""
+    """Pictures: `asked = already + made + refused + failed + unknown + too_dear + left`. Money is the dataset's, over
+    all runs; `expected` is what this run's due pictures should have cost, `left_expected` what the remaining ones
+    would."""
 
     asked: int
     already: int
@@ -48,6 +49,9 @@ class Summary:
     reason: str | None
     codes: dict[str, int]
     dataset: Path
+    too_dear: int = 0
+    not_selected: int = 0
+    """In the manifest, and not asked for by this run; not among `asked`."""
 
     @property
     def enough_nano_usd(self) -> int:
@@ -81,6 +85,8 @@ class Summary:
             "failed": self.failed,
             "unknown": self.unknown,
             "left": self.left,
+            "too_dear": self.too_dear,
+            "not_selected": self.not_selected,
             "rejected": self.rejected,
             "budget_usd": exact(decimal_usd(self.budget_nano_usd)),
             "expected_usd": exact(self.expected.usd),
@@ -111,6 +117,7 @@ def summarise(
     seconds: float,
     dataset: Path,
     spent_before: Money,
+    not_selected: int = 0,
 ) -> Summary:
     """The tally, read once at the end."""
     balance = tally.balance
@@ -138,4 +145,6 @@ def summarise(
         reason=stop.reason,
         codes=dict(sorted(tally.codes.items())),
         dataset=dataset,
+        too_dear=tally.too_dear,
+        not_selected=not_selected,
     )

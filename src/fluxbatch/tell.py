@@ -56,6 +56,9 @@ def plan_json(plan: Plan, rate_per_minute: float) -> str:
             "asked": plan.asked,
             "already": plan.already,
             "due": plan.due,
+            "too_dear": plan.too_dear,
+            "not_selected": plan.not_selected,
+            "on_budget": plan.selection.on_budget,
             "ended": {end.value: count for end, count in sorted(plan.ended.items())},
             "rejected_rows": plan.rejected_rows,
             "complaints": plan.complaint_count,
@@ -113,6 +116,7 @@ def _plan_lines(
         lines.append(
             ("ended", f"{ended}: not sent again unless asked (--resend-refused, --resend-failed, --resend-lost)")
         )
+    lines += _selected_lines(plan)
     if plan.fitted_references:
         lines.append(("references", f"{plan.fitted_references:,} fitted under 512x512; the originals stay as they are"))
     lines += [
@@ -135,6 +139,21 @@ def _plan_lines(
     return lines
 
 
+def _selected_lines(plan: Plan) -> list[tuple[str, str]]:
+    """What of the manifest is left out."""
+    s, lines = plan.selection, []
+    if s.limit is not None:
+        lines.append(("limit", f"the first {s.limit:,} pictures; the manifest is read no further"))
+    if s.sample is not None:
+        lines.append(("sample", f"{plan.asked:,} of {plan.asked + plan.not_selected:,} pictures, seed {s.seed}"))
+    if s.preview is not None:
+        lines.append(("preview", f"{plan.asked:,} corners of the sweep, a picture each"))
+    if s.price_max_nano_usd is not None:
+        most = f"may cost more than {usd(s.price_max_nano_usd)} each (bound), and are left out"
+        lines.append(("too dear", f"{plan.too_dear:,} pictures {most}"))
+    return lines
+
+
 def show_summary(console: Console, summary: Summary, command: str) -> None:
     """What came of the run, and how to go on."""
     s = summary
@@ -143,6 +162,10 @@ def show_summary(console: Console, summary: Summary, command: str) -> None:
     for name, count in (("refused", s.refused), ("failed", s.failed), ("unknown", s.unknown), ("left", s.left)):
         if count:
             table.add_row(name, f"{count:,}")
+    if s.too_dear:
+        table.add_row("too dear", f"{s.too_dear:,} (above --max-price-per-picture; failures.parquet)")
+    if s.not_selected:
+        table.add_row("not asked for", f"{s.not_selected:,} more in the manifest")
     if s.rejected:
         table.add_row("rows skipped", f"{s.rejected:,} (rejected.parquet)")
     table.add_row("spent", f"{usd(s.spent)}  ({neurons(s.spent)}), {usd(s.spent_in_run)} of it now")

@@ -123,6 +123,8 @@ class Engine:
     """As many as may be in flight: held from the reservation until the picture is on the disk. It bounds what a crash
     can lose, and stops the sending when the disk is slow."""
     chance: random.Random = field(default_factory=random.Random)
+    passes_over: bool = False
+    """A picture that the dataset's budget has no room for is not reached, and the run goes on to others."""
     _tight: asyncio.Lock = field(default_factory=asyncio.Lock)
     _settled: asyncio.Event = field(default_factory=asyncio.Event)
     _unsettled: int = 0
@@ -233,7 +235,8 @@ class Engine:
                     return True
                 balance, bound = denied.balance, request.quote.bound.nano_usd
                 if self._unsettled == 0 or bound > balance.free_nano_usd + balance.reserved.nano_usd:
-                    self.stop.request(StoppedBy.BUDGET, denied.reason)
+                    if denied.window is not None or not self.passes_over:
+                        self.stop.request(StoppedBy.BUDGET, denied.reason)
                     return False
                 await settled.wait()
         return False

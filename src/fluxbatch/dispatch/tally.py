@@ -21,6 +21,8 @@ class Tally:
     made: int = 0
     ended: Counter[End] = field(default_factory=Counter)
     """Pictures that ended without one, earlier runs included."""
+    too_dear: int = 0
+    """Left out, because one of them may cost more than was allowed."""
     requests: int = 0
     refusals: int = 0
     in_flight: int = 0
@@ -45,7 +47,7 @@ class Tally:
     @property
     def left(self) -> int:
         """Not reached yet. All counts together are `asked`."""
-        return self.asked - self.already - self.made - sum(self.ended.values())
+        return self.asked - self.already - self.made - sum(self.ended.values()) - self.too_dear
 
     @property
     def done(self) -> int:
