@@ -146,7 +146,8 @@ def test_each_setting_has_its_environment_variable(monkeypatch: pytest.MonkeyPat
         "ledger": "sqlite:////elsewhere/l.sqlite3", "model": "flux-2-dev", "width": 512, "height": 528, "steps": 3,
         "guidance": 2.5, "rate": 0.0, "max_in_flight": 7, "rows_per_shard": 9, "skip_invalid": True,
         "resend_failed": 4, "resend_lost": 5, "resend_refused": True, "patience": 1.5, "deadline": 250.0,
-        "on_budget": "spread", "max_price_per_picture": "0.05", "limit": 6, "sample": 8, "sample_seed": -2, "preview": 10,
+        "on_budget": "spread", "max_price_per_picture": "0.05",
+        "limit": 6, "sample": 8, "sample_seed": -2, "preview": 10,
     }  # fmt: skip
     assert set(given) == set(Settings.model_fields) - {"account_id", "api_token", "base_url"}
     for name, value in given.items():

@@ -136,9 +136,10 @@ class Batch:
 
     def _is_in(self, row: Asked | Rejected, rounds: Rounds, is_first: bool) -> bool:
         """What is not due is seen to by the first round; of what is due each round has its own."""
-        if isinstance(row, Rejected) or not self._is_due(*row):
+        if isinstance(row, Rejected):
             return is_first
-        return rounds.takes(row[0])
+        is_due = self._is_due(*row)
+        return rounds.takes(row[0], is_due) or (is_first and not is_due)
 
     def _is_due(self, request: ImageRequest, history: History) -> bool:
         return is_due(history, self.engine.policy) and not self.prepared.plan.selection.is_too_dear(request.quote)

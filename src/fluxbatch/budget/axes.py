@@ -1,6 +1,7 @@
 """The axes of a manifest, found in its rows, and a place for each picture that samples all of them evenly. Pure.
 
-An *axis* is a parameter or a column of the user's with at least two and at most 4,096 values. Columns that say the same
+An *axis* is a parameter or a column of the user's with at least two and at most 4,096 values; a *cell* is a value of
+each. Columns that say the same
 (zipped ones, a word and its number) are one axis. Where a column follows from another (the animal from the prompt that
 names it), the finer one counts what the coarser ones leave open: its number among those with the same coarser values.
 
@@ -11,13 +12,13 @@ A picture with the numbers c1, c2, … on axes of the lengths m1, m2, … stands
 so that along each axis, the others held, the places are exactly evenly spaced, and whatever stretch of places is
 bought takes its share of every such line, to less than one picture: a rank-1 lattice (Korobov 1959), over the axes
 instead of over the ordinal. The ordinal will not do: every k-th row, and multiples of the golden ratio as well, meet
-axes whose lengths they resonate with. Where several cells share a place, a second such sum, and then the picture's
-key, tells them apart.
+axes whose lengths they resonate with. Where several cells share a fraction, a second such sum tells them apart; the
+next picture of the same cell stands a golden section further on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from math import gcd, lcm
 from operator import attrgetter
@@ -28,6 +29,8 @@ from fluxbatch.manifest.request import ImageRequest
 
 VALUES_MAX = 4096
 PLACES = 2**18
+CELLS = 2**16
+"""Of so many cells the pictures are counted; those of further ones stand side by side."""
 GOLDEN = 0.6180339887498949
 _NO_PARAMETERS = {"row", "id", "model", "width", "height", "references", "key", "own"}
 _PARAMETERS = tuple(f.name for f in fields(ImageRequest) if f.name not in _NO_PARAMETERS)
@@ -63,35 +66,47 @@ class Axis:
     length: int
     numbers: dict[object, int]
 
-    @property
-    def step(self) -> int:
-        """The number below `length`, without a common factor with it, that is nearest to the golden section of it."""
-        units = (n for n in range(1, self.length) if gcd(n, self.length) == 1)
-        return min(units, key=lambda n: abs(n - GOLDEN * self.length))
+
+def _step(length: int, index: int) -> int:
+    """A number without a common factor with the length: another fraction of it for each axis, far from simple ones."""
+    wanted = length * ((index + 1) * GOLDEN % 1.0)
+    return min((n for n in range(1, length) if gcd(n, length) == 1), key=lambda n: abs(n - wanted))
 
 
+@dataclass(frozen=True, slots=True)
 class Axes:
-    """All axes of a manifest, and from them the place of a picture."""
+    """All axes of a manifest, the coarse ones first."""
 
-    def __init__(self, axes: Sequence[Axis]) -> None:
-        self.axes = tuple(axes)
-        self._whole = lcm(*(axis.length for axis in axes))
+    axes: tuple[Axis, ...] = ()
+
+
+class Places:
+    """The places of a manifest's pictures. Each is asked for once, in the order of the manifest, due or not."""
+
+    def __init__(self, axes: Axes) -> None:
+        self._whole = whole = lcm(*(axis.length for axis in axes.axes))
         self._weights = [
-            (axis.column, axis.numbers, axis.step * self._whole // axis.length, index * self._whole // axis.length)
-            for index, axis in enumerate(axes)
+            (axis.column, axis.numbers, _step(axis.length, index) * whole // axis.length, index * whole // axis.length)
+            for index, axis in enumerate(axes.axes)
         ]
+        self._met: dict[int, int] = {}
 
-    def place(self, request: ImageRequest) -> int:
-        """Where the picture stands, in 0 … 2**18 - 1; it depends on its values and its key only."""
-        values = values_of(request)
-        first = second = 0
+    def next(self, request: ImageRequest) -> int:
+        """Where the picture stands, in 0 … 2**18 - 1."""
+        values, whole = values_of(request), self._whole
+        cell, first, second = [], 0, 0
         for column, numbers, weight, other in self._weights:
             number = numbers.get(values[column], 0)
+            cell.append(number)
             first += number * weight
             second += number * other
-        whole = self._whole
-        parts = ((first % whole) * whole + second % whole) << 32 | int(request.key[:8], 16)
-        return parts * PLACES // (whole * whole << 32)
+        mixed = hash(tuple(cell))
+        before = self._met.get(mixed, 0)
+        if before or len(self._met) < CELLS:
+            self._met[mixed] = before + 1
+        fraction = ((first % whole) * whole + second % whole) << 32 | mixed & 0xFFFFFFFF
+        place = fraction * PLACES // (whole * whole << 32)
+        return (place + int(before * GOLDEN * PLACES)) % PLACES
 
 
 class Survey:
@@ -146,7 +161,7 @@ class Survey:
             if max(numbers) > 0:
                 by_value = dict(zip(self._codes[column], numbers, strict=True))
                 found.append(Axis(self._names[column], column, max(numbers) + 1, by_value))
-        return Axes(found)
+        return Axes(tuple(found))
 
     def _within(self, column: int, coarser: Iterable[int]) -> list[int]:
         """The number of each value among those with the same values of the coarser axes."""

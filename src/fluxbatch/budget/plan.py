@@ -75,6 +75,10 @@ class Plan:
     def add(self, request: ImageRequest, history: History, is_due: bool) -> None:
         """Count one picture."""
         self.asked += 1
+        price = request.quote if is_due else None
+        is_wanted = price is not None and not self.selection.is_too_dear(price)
+        if self.order is not None:
+            self.order.add(request, is_wanted)
         if history.made:
             self.already += 1
             return
@@ -82,8 +86,8 @@ class Plan:
             assert history.end is not None
             self.ended[history.end] += 1
             return
-        price = request.quote
-        if self.selection.is_too_dear(price):
+        assert price is not None
+        if not is_wanted:
             self.too_dear += 1
             return
         self.due += 1
@@ -92,8 +96,6 @@ class Plan:
         self.shapes[Shape(request.model, request.width, request.height, request.steps, len(request.references))] += 1
         if self.order is None:
             self._fit_in_order(price)
-        else:
-            self.order.add(request, price)
 
     def _fit_in_order(self, price: Quote) -> None:
         """What fits is counted as the guard will: bound before, expected price after, in order."""

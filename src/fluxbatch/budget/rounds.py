@@ -12,9 +12,10 @@ from array import array
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Protocol
 
-from fluxbatch.budget.axes import PLACES, Axes
+from fluxbatch.budget.axes import PLACES, Axes, Places
 from fluxbatch.budget.selection import OnBudget, Selection
 from fluxbatch.manifest.request import ImageRequest
 from fluxbatch.models.price import Quote
@@ -38,8 +39,8 @@ class Rounds(Protocol):
         """The next round, from what the budget has left; None when no picture fits any more."""
         ...
 
-    def takes(self, request: ImageRequest) -> bool:
-        """Whether this round takes the picture. Asked once for each due picture, in the order of the manifest."""
+    def takes(self, request: ImageRequest, is_due: bool) -> bool:
+        """Whether this round takes the picture. Asked once for each that is asked for, in the manifest's order."""
         ...
 
     def together(self) -> Rounds:
@@ -50,7 +51,9 @@ class Rounds(Protocol):
 class Order(Protocol):
     """What is due, as the plan's reading meets it, in a few numbers."""
 
-    def add(self, request: ImageRequest, price: Quote) -> None: ...
+    def add(self, request: ImageRequest, is_due: bool) -> None:
+        """Count one picture; each that is asked for, in the manifest's order."""
+        ...
 
     def rounds(self) -> Rounds: ...
 
@@ -61,7 +64,7 @@ def order_of(selection: Selection) -> Order | None:
         case OnBudget.CHEAPEST_FIRST:
             return CheapestFirst()
         case OnBudget.SPREAD:
-            return Spread(selection.axes or Axes(()))
+            return Spread(selection.axes or Axes())
         case OnBudget.STOP:
             return None
 
@@ -72,8 +75,9 @@ class CheapestFirst:
     def __init__(self) -> None:
         self._due: Counter[Price] = Counter()
 
-    def add(self, request: ImageRequest, price: Quote) -> None:
-        self._due[_price(price)] += 1
+    def add(self, request: ImageRequest, is_due: bool) -> None:
+        if is_due:
+            self._due[_price(request.quote)] += 1
 
     def rounds(self) -> Rounds:
         return _Cheapest(self._due.copy())
@@ -93,9 +97,9 @@ class _Cheapest:
         cost = sum(count * expected for (expected, _), count in self._taking.items())
         return Round(self._taking.total(), cost) if self._taking else None
 
-    def takes(self, request: ImageRequest) -> bool:
+    def takes(self, request: ImageRequest, is_due: bool) -> bool:
         price, place = _price(request.quote), (request.row, request.sample)
-        if not self._taking[price] or place <= self._passed.get(price, (0, -1)):
+        if not is_due or not self._taking[price] or place <= self._passed.get(price, (0, -1)):
             return False
         self._taking[price] -= 1
         self._passed[price] = place
@@ -154,43 +158,51 @@ class Spread:
 
     def __init__(self, axes: Axes) -> None:
         self.axes = axes
+        self._places = Places(axes)
         self.counts, self.costs, self.spares = (array("q", bytes(8 * PLACES)) for _ in range(3))
 
-    def add(self, request: ImageRequest, price: Quote) -> None:
-        place, (expected, bound) = self.axes.place(request), _price(price)
+    def add(self, request: ImageRequest, is_due: bool) -> None:
+        place, (expected, bound) = self._places.next(request), _price(request.quote)
+        if not is_due:
+            return
         self.counts[place] += 1
         self.costs[place] += expected
         if bound - expected > self.spares[place]:
             self.spares[place] = bound - expected
 
     def rounds(self) -> Rounds:
-        return _Places(self)
+        return _Stretch(self)
 
 
-class _Places:
+class _Stretch:
+    """A round takes the stretch of places from `_start` to before `_end`."""
+
     def __init__(self, due: Spread) -> None:
         self._due = due
-        self._first = self._end = 0
+        self._used = [place for place, count in enumerate(due.counts) if count]
+        self._next = 0
+        self._start = self._end = 0
+        self._places = Places(due.axes)
 
     def begin(self, free_nano_usd: int) -> Round | None:
-        due, place = self._due, self._end
+        due = self._due
         pictures = cost = spare = 0
-        while place < PLACES:
-            if due.counts[place]:
-                spare = max(spare, due.spares[place])
-                if cost + due.costs[place] + spare > free_nano_usd:
-                    break
-                pictures += due.counts[place]
-                cost += due.costs[place]
-            place += 1
-        self._first, self._end = self._end, place
+        for place in islice(self._used, self._next, None):
+            spare = max(spare, due.spares[place])
+            if cost + due.costs[place] + spare > free_nano_usd:
+                break
+            pictures += due.counts[place]
+            cost += due.costs[place]
+            self._next += 1
+        self._start, self._end = self._end, self._used[self._next - 1] + 1 if pictures else self._end
+        self._places = Places(due.axes)
         return Round(pictures, cost) if pictures else None
 
-    def takes(self, request: ImageRequest) -> bool:
-        return self._first <= self._due.axes.place(request) < self._end
+    def takes(self, request: ImageRequest, is_due: bool) -> bool:
+        return self._start <= self._places.next(request) < self._end and is_due
 
     def together(self) -> Rounds:
-        one = _Places(self._due)
+        one = _Stretch(self._due)
         one._end = self._end
         return one
 
