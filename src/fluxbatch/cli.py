@@ -107,12 +107,12 @@ def plan(
 
     options = dict(locals())
     job = _job(manifest, out, budget, column, own, simulate, options)
-    found = look_ahead(job)
+    found, coverage = look_ahead(job)
     settings = job.settings
     if json:
-        print(tell.plan_json(found, settings.rate))  # noqa: T201
+        print(tell.plan_json(found, coverage, settings.rate))  # noqa: T201
     else:
-        tell.show_plan(_console(), found, out, settings.rate, latency, settings.max_in_flight)
+        tell.show_plan(_console(), found, coverage, out, settings.rate, latency, settings.max_in_flight)
     if found.complaint_count and not settings.skip_invalid:
         raise typer.Exit(2)
 

@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 
 from fluxbatch.budget import ledger
 from fluxbatch.budget.axes import Survey
+from fluxbatch.budget.coverage import Coverage, cover
 from fluxbatch.budget.entries import Balance, History
-from fluxbatch.budget.plan import Plan, make_plan
+from fluxbatch.budget.plan import Histories, Plan, make_plan
 from fluxbatch.budget.selection import OnBudget, Picked, Selection, highest_lot
 from fluxbatch.budget.store import Store
 from fluxbatch.dataset import files
@@ -77,12 +78,15 @@ def prepared(job: Job) -> Iterator[Prepared]:
         yield Prepared(job, run, manifest, store, dataset, spool, recovery, plan)
 
 
-def look_ahead(job: Job) -> Plan:
-    """The plan of a run, without a run: sends nothing, makes no dataset, holds nothing, refuses no row."""
+def look_ahead(job: Job) -> tuple[Plan, Coverage]:
+    """The plan of a run, without a run: sends nothing, makes no dataset, holds nothing, refuses no row.
+
+    What it covers is counted where the budget does not cover everything, in another reading.
+    """
     manifest = job.open_manifest()
     selection = surveyed(job.selection(), manifest)
     if not Dataset.exists(job.out):
-        return _plan_of_new(job, manifest, selection)
+        return _covered(job, manifest, _plan_of_new(job, manifest, selection), lambda keys: {})
     with contextlib.closing(job.open_store()) as store:
         dataset = open_dataset(job.out, manifest.own_schema, job.is_simulated)
         with store.transaction() as tx:
@@ -94,7 +98,14 @@ def look_ahead(job: Job) -> Plan:
         assert balance is not None
         balance = replace(balance, cap_nano_usd=job.budget_nano_usd)
         histories = histories_of(store, dataset.id)
-        return make_plan(manifest.rows(), manifest.complaints, balance, histories, due_rule(job), selection)
+        plan = make_plan(manifest.rows(), manifest.complaints, balance, histories, due_rule(job), selection)
+        return _covered(job, manifest, plan, histories)
+
+
+def _covered(job: Job, manifest: Manifest, plan: Plan, histories: Histories) -> tuple[Plan, Coverage]:
+    if plan.fits == plan.due:
+        return plan, Coverage()
+    return plan, cover(manifest.rows(), plan, histories, due_rule(job))
 
 
 def _plan_of_new(job: Job, manifest: Manifest, selection: Selection) -> Plan:

@@ -14,8 +14,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fluxbatch.budget.coverage import Coverage
 from fluxbatch.budget.entries import USED_UP, Balance, OpenAttempt
 from fluxbatch.budget.plan import Plan
+from fluxbatch.budget.selection import OnBudget
 from fluxbatch.dispatch.stop import StoppedBy
 from fluxbatch.manifest.request import Complaint
 from fluxbatch.models.money import Money, decimal_usd, exact
@@ -50,7 +52,7 @@ def minutes(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def plan_json(plan: Plan, rate_per_minute: float) -> str:
+def plan_json(plan: Plan, coverage: Coverage, rate_per_minute: float) -> str:
     return json.dumps(
         {
             "asked": plan.asked,
@@ -70,6 +72,23 @@ def plan_json(plan: Plan, rate_per_minute: float) -> str:
             "gone_usd": exact(plan.balance.gone.usd),
             "fits": plan.fits,
             "fits_expected_usd": exact(decimal_usd(plan.fits_nano_usd)),
+            "coverage": [
+                {
+                    "model": s.model.name,
+                    "width": s.width,
+                    "height": s.height,
+                    "steps": s.steps,
+                    "references": s.references,
+                    "due": count,
+                    "fits": coverage.shapes[s],
+                }
+                for s, count in plan.shapes.most_common()
+                if coverage.shapes
+            ],
+            "axes": [
+                {"name": axis.name, "values": axis.values, "least": round(axis.least, 4), "most": round(axis.most, 4)}
+                for axis in coverage.axes
+            ],
             "minutes_at_rate": round(plan.due / rate_per_minute, 3) if rate_per_minute else None,
         }
     )
@@ -83,26 +102,42 @@ def show_complaints(console: Console, complaints: Sequence[object], count: int) 
 
 
 def show_plan(
-    console: Console, plan: Plan, out: Path, rate_per_minute: float, latency_s: float, in_flight: int
+    console: Console,
+    plan: Plan,
+    coverage: Coverage,
+    out: Path,
+    rate_per_minute: float,
+    latency_s: float,
+    in_flight: int,
 ) -> None:
     """The whole plan: pictures, complaints, money, what fits, how long."""
     if plan.complaint_count:
         console.print(f"[bold red]{plan.complaint_count:,} complaints[/] about {plan.rejected_rows:,} rows")
         show_complaints(console, plan.complaints, plan.complaint_count)
-    shapes = Table("pictures", "model", "size", "steps", "references", "expected", "bound", title="What is asked")
-    for shape, count in plan.shapes.most_common(SHAPES_SHOWN):
-        price = plan.price(shape)
-        size = f"{shape.width}x{shape.height}"
-        shapes.add_row(
-            f"{count:,}", shape.model.name, size, str(shape.steps), str(shape.references),
-            usd(price.expected * count), usd(price.bound * count),
-        )  # fmt: skip
     if plan.due:
-        console.print(shapes)
+        console.print(_shapes_table(plan, coverage))
     if len(plan.shapes) > SHAPES_SHOWN:
         console.print(f"… and {len(plan.shapes) - SHAPES_SHOWN} more shapes")
     for name, value in _plan_lines(plan, out, rate_per_minute, latency_s, in_flight):
         console.print(f"{name:>14}  {value}", highlight=False)
+    for axis in coverage.axes:
+        share = f"{axis.least:.1%} to {axis.most:.1%} of each" if axis.least < axis.most else f"{axis.most:.1%} of each"
+        console.print(f"{shown(axis.name):>14}  {axis.values:,} values: {share}", highlight=False)
+
+
+def _shapes_table(plan: Plan, coverage: Coverage) -> Table:
+    headers = ["pictures", "model", "size", "steps", "references", "expected", "bound"]
+    if coverage.shapes:
+        headers.insert(1, "fit")
+    table = Table(*headers, title="What is asked")
+    for shape, count in plan.shapes.most_common(SHAPES_SHOWN):
+        price = plan.price(shape)
+        size = f"{shape.width}x{shape.height}"
+        table.add_row(
+            f"{count:,}", *([f"{coverage.shapes[shape]:,}"] if coverage.shapes else []), shape.model.name, size,
+            str(shape.steps), str(shape.references), usd(price.expected * count), usd(price.bound * count),
+        )  # fmt: skip
+    return table
 
 
 def _plan_lines(
@@ -125,7 +160,7 @@ def _plan_lines(
     ]
     balance = plan.balance
     gone = f", {usd(balance.gone)} of it gone already" if balance.gone.nano_usd else ""
-    fits = "all of it fits" if plan.fits == plan.due else f"{plan.fits:,} of {plan.due:,} pictures fit"
+    fits = "all of it fits" if plan.fits == plan.due else f"{plan.fits:,} of {plan.due:,} pictures fit{_how(plan)}"
     lines.append(("budget", f"{usd(balance.cap_nano_usd)}{gone}: {fits}"))
     if rate_per_minute:
         at_rate = 60.0 * plan.due / rate_per_minute
@@ -137,6 +172,17 @@ def _plan_lines(
     lines.append(("at the latency", f"{minutes(bound_s)} at {latency_s:g} s a picture and {in_flight} in flight"))
     lines.append(("dataset", shown(out)))
     return lines
+
+
+def _how(plan: Plan) -> str:
+    """Which of the due pictures a short budget buys, when it is not simply the first."""
+    match plan.selection.on_budget:
+        case OnBudget.CHEAPEST_FIRST:
+            return f", the cheapest first; they should cost {usd(plan.fits_nano_usd)}"
+        case OnBudget.SPREAD:
+            return f", spread over {len(plan.selection.axes.axes) if plan.selection.axes else 0} axes"
+        case OnBudget.STOP:
+            return ""
 
 
 def _selected_lines(plan: Plan) -> list[tuple[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -24,7 +25,15 @@ Cell = tuple[int, ...]
 def picture(row: int, width: int = TILE, height: int = TILE, steps: int = 4, prompt: str | None = None) -> ImageRequest:
     """One asked picture; 512x512 with 4 steps is expected to cost 150 neurons, which is also its bound."""
     text = f"picture {row}" if prompt is None else prompt
-    return ImageRequest(row, None, FLUX_2_DEV, text, width, height, steps, None, None, (), 0, key=f"{row:064x}")
+    return ImageRequest(
+        row=row, id=None, model=FLUX_2_DEV, prompt=text, width=width, height=height, steps=steps, guidance=None,
+        seed=None, references=(), sample=0, key=f"{row:064x}",
+    )  # fmt: skip
+
+
+def with_own(one: ImageRequest, batch: pa.RecordBatch, index: int) -> ImageRequest:
+    """The same picture with a row of these as its own columns."""
+    return replace(one, own=OwnColumns(batch, index))
 
 
 def factorial(shape: Sequence[int], prompt: str | None = None) -> list[ImageRequest]:
@@ -32,13 +41,7 @@ def factorial(shape: Sequence[int], prompt: str | None = None) -> list[ImageRequ
     cells = list(itertools.product(*(range(length) for length in shape)))
     columns = [pa.array([f"value {cell[axis]}" for cell in cells]) for axis in range(len(shape))]
     batch = pa.record_batch(columns, names=[chr(ord("a") + axis) for axis in range(len(shape))])
-    return [_with_own(picture(index + 1, prompt=prompt), batch, index) for index in range(len(cells))]
-
-
-def _with_own(one: ImageRequest, batch: pa.RecordBatch, index: int) -> ImageRequest:
-    size = (one.width, one.height, one.steps)
-    own = OwnColumns(batch, index)
-    return ImageRequest(one.row, None, one.model, one.prompt, *size, None, None, (), 0, one.key, own)
+    return [with_own(picture(index + 1, prompt=prompt), batch, index) for index in range(len(cells))]
 
 
 def cell_of(index: int, shape: Sequence[int]) -> Cell:

@@ -33,6 +33,10 @@ class Shape(NamedTuple):
     steps: int
     references: int
 
+    @classmethod
+    def of(cls, request: ImageRequest) -> Shape:
+        return cls(request.model, request.width, request.height, request.steps, len(request.references))
+
 
 @dataclass(slots=True)
 class Plan:
@@ -93,7 +97,7 @@ class Plan:
         self.due += 1
         if request.references:
             self.fitted_references += sum(map(was_fitted, request.references))
-        self.shapes[Shape(request.model, request.width, request.height, request.steps, len(request.references))] += 1
+        self.shapes[Shape.of(request)] += 1
         if self.order is None:
             self._fit_in_order(price)
 

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
+import numpy as np
+
 from fluxbatch.budget.axes import PLACES, Axes, Places
 from fluxbatch.budget.selection import OnBudget, Selection
 from fluxbatch.manifest.request import ImageRequest
@@ -179,7 +181,7 @@ class _Stretch:
 
     def __init__(self, due: Spread) -> None:
         self._due = due
-        self._used = [place for place, count in enumerate(due.counts) if count]
+        self._used = np.flatnonzero(np.frombuffer(due.counts, np.int64)).tolist()
         self._next = 0
         self._start = self._end = 0
         self._places = Places(due.axes)
