@@ -25,7 +25,7 @@ FLOORS = (
     {"dispatch"},
     {"job", "start", "summary"},
     {"prepare", "report", "tell"},
-    {"batch", "examine", "reconciled"},
+    {"batch", "examine", "reconciled", "swept"},
     {"reconcile", "repair", "run", "screen"},
     {"foreground"},
     {"cli", "flows"},

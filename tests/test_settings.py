@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fluxbatch.errors import UsageError
+from fluxbatch.job import defaults_of
 from fluxbatch.settings import DEFAULT_BASE_URL, Settings, load_settings
 
 TOKEN = "cfut_" + "s3cret" * 6
@@ -25,7 +26,9 @@ def nothing_is_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_without_anything_set_the_published_limits_hold():
     settings = load_settings()
     assert (settings.account_id, settings.api_token, settings.base_url) == (None, None, DEFAULT_BASE_URL)
-    assert (settings.model, settings.width, settings.height, settings.steps) == ("flux-2-dev", 1024, 1024, 25)
+    assert (settings.model, settings.width, settings.height, settings.steps) == ("flux-2-dev", None, None, None)
+    silent = defaults_of(settings)
+    assert silent.of(silent.model) == (1024, 1024, 25, None)
     assert (settings.rate, settings.max_in_flight) == (720, 256)
     assert (settings.resend_failed, settings.resend_lost, settings.resend_refused) == (1, 0, False)
     assert settings.deadline > 240  # the platform ends a request at about 237 s
@@ -75,7 +78,7 @@ def test_names_that_other_programs_use_are_not_read(monkeypatch: pytest.MonkeyPa
     assert settings.api_token is not None
     assert settings.api_token.get_secret_value() == TOKEN
     assert settings.base_url == DEFAULT_BASE_URL
-    assert (settings.rate, settings.steps, settings.model) == (720, 25, "flux-2-dev")
+    assert (settings.rate, settings.steps, settings.model) == (720, None, "flux-2-dev")
 
 
 def test_the_token_is_shown_nowhere(monkeypatch: pytest.MonkeyPatch):
@@ -148,6 +151,7 @@ def test_each_setting_has_its_environment_variable(monkeypatch: pytest.MonkeyPat
         "resend_failed": 4, "resend_lost": 5, "resend_refused": True, "patience": 1.5, "deadline": 250.0,
         "on_budget": "spread", "max_price_per_picture": "0.05",
         "limit": 6, "sample": 8, "sample_seed": -2, "preview": 10,
+        "models": Path("/elsewhere/models.toml"),
     }  # fmt: skip
     assert set(given) == set(Settings.model_fields) - {"account_id", "api_token", "base_url"}
     for name, value in given.items():

@@ -22,7 +22,7 @@ app = typer.Typer(
     "Try it first: fluxbatch run prompts/demo.csv --out out/demo --budget 1 --simulate",
 )
 
-ManifestArg = Annotated[Path, typer.Argument(help="Prompts: .csv, .tsv, .jsonl or .parquet.")]
+ManifestArg = Annotated[Path, typer.Argument(help="Prompts: .csv, .tsv, .jsonl or .parquet; or a sweep: .yaml.")]
 DatasetArg = Annotated[Path, typer.Argument(help="The folder that `run --out` wrote.")]
 OutOption = Annotated[Path, typer.Option("--out", help="Folder of the dataset; made when it is new, continued else.")]
 BudgetOption = Annotated[
@@ -165,6 +165,50 @@ def run(
     options = dict(locals())
     job = _job(manifest, out, budget, column, own, simulate, options)
     raise typer.Exit(run_in_foreground(job, _console(stderr=True), as_json=json, command=_same_command()))
+
+
+@app.command()
+def sweep(
+    spec: Annotated[Path, typer.Argument(help="A sweep file: .yaml.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it: .parquet, .csv or .jsonl.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first N rows.")] = None,
+    sample: Annotated[int | None, typer.Option(help="Only N rows by chance; the same for the same --seed.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of --sample.")] = 0,
+    preview: Annotated[int | None, typer.Option(help="Only N rows that show the ends of every axis.")] = None,
+    model: ModelOption = None,
+    width: WidthOption = None,
+    height: HeightOption = None,
+    steps: StepsOption = None,
+    guidance: GuidanceOption = None,
+    own: OwnOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Count a sweep by axis, price it and show some of its rows; write it as a table. Sends nothing.
+
+    `plan` and `run` take a sweep file as it is: it need not be written first.
+
+    Example: fluxbatch sweep prompts/matrix.yaml
+
+    Example: fluxbatch sweep prompts/matrix.yaml --sample 500 --seed 7 -o sample.parquet
+
+    Exit codes: 0, or 2: bad usage, or some of the rows cannot be sent.
+    """
+    from fluxbatch import swept
+    from fluxbatch.job import defaults_of
+    from fluxbatch.settings import load_settings
+
+    settings = load_settings(model=model, width=width, height=height, steps=steps, guidance=guidance)
+    selection = swept.Selection(limit, sample, seed, preview)
+    found = swept.sweep_of(spec, defaults_of(settings), own or (), selection)
+    written = None if output is None else swept.write_table(found, output)
+    if json:
+        print(swept.to_json(found, written))  # noqa: T201
+    else:
+        swept.show(_console(), found)
+        if written is not None:
+            print(f"{written:,} rows are in {output}")  # noqa: T201
+    if found.complaints:
+        raise typer.Exit(2)
 
 
 @app.command()

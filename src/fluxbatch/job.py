@@ -14,7 +14,8 @@ from fluxbatch.dataset.record import RESERVED
 from fluxbatch.dispatch.retry import RetryPolicy
 from fluxbatch.errors import UsageError
 from fluxbatch.manifest.reader import Defaults, Manifest, open_manifest
-from fluxbatch.models.catalogue import MODELS, find_model
+from fluxbatch.models.catalogue import Catalogue
+from fluxbatch.models.custom import read_catalogue
 from fluxbatch.models.money import parse_usd
 from fluxbatch.settings import Settings
 
@@ -33,9 +34,20 @@ class Job:
     columns: Mapping[str, str] = field(default_factory=dict)
     own: frozenset[str] = frozenset()
     simulate: bool = False
+    known: Catalogue | None = None
+    """The models that rows may name; those of the settings (`models.toml`), read once, when it is None."""
+
+    def __post_init__(self) -> None:
+        if self.known is None:
+            object.__setattr__(self, "known", read_catalogue(self.settings.models))
+
+    @property
+    def catalogue(self) -> Catalogue:
+        assert self.known is not None
+        return self.known
 
     def defaults(self) -> Defaults:
-        return defaults_of(self.settings)
+        return defaults_of(self.settings, self.catalogue)
 
     def policy(self) -> RetryPolicy:
         s = self.settings
@@ -64,13 +76,14 @@ class Job:
         return Store(self.settings.ledger)
 
 
-def defaults_of(settings: Settings) -> Defaults:
-    """The values for rows that are silent. UsageError for a model that is not in the catalogue."""
-    model = find_model(settings.model)
+def defaults_of(settings: Settings, catalogue: Catalogue | None = None) -> Defaults:
+    """The values for rows that are silent. UsageError for a model that is not in the catalogue (--models if None)."""
+    known = read_catalogue(settings.models) if catalogue is None else catalogue
+    model = known.find(settings.model)
     if model is None:
-        known = ", ".join(known.name for known in MODELS)
-        raise UsageError(f"--model {settings.model} is unknown; known are {known}")
-    return Defaults(model, settings.width, settings.height, settings.steps, settings.guidance)
+        names = ", ".join(model.name for model in known.models)
+        raise UsageError(f"--model {settings.model} is unknown; known are {names}")
+    return Defaults(model, settings.width, settings.height, settings.steps, settings.guidance, known)
 
 
 def selection_of(settings: Settings) -> Selection:

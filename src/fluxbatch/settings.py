@@ -43,10 +43,13 @@ class Settings(BaseSettings):
 
     ledger: str = Field(default_factory=default_ledger)
     model: str = DEFAULT_MODEL.name
-    width: int = 1024
-    height: int = 1024
-    steps: int = 25
+    width: int | None = None
+    height: int | None = None
+    steps: int | None = None
     guidance: float | None = None
+    """None: not given, so each row gets its model's own."""
+    models: Path | None = None
+    """A `models.toml`: other prices, and models of one's own."""
     rate: float = Field(float(DEFAULT_MODEL.requests_per_minute), ge=0, allow_inf_nan=False)
     max_in_flight: int = Field(256, ge=1, le=10_000)
     rows_per_shard: int = Field(500, ge=1)

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 
 from fluxbatch.errors import UsageError
 from fluxbatch.manifest.values import Trouble, shown
-from fluxbatch.models.catalogue import MODELS
+from fluxbatch.models.catalogue import REFERENCES
 
-REFERENCES_MAX = max(model.references_max for model in MODELS)
-REFERENCE_COLUMNS = tuple(f"input_image_{index}" for index in range(REFERENCES_MAX))
+REFERENCE_COLUMNS = REFERENCES
+REFERENCES_MAX = len(REFERENCE_COLUMNS)
 PARAMETERS = (
     *("prompt", "id", "model", "width", "height", "steps", "guidance", "seed", "samples", "sample"),
+    *("negative_prompt", "strength"),
     *REFERENCE_COLUMNS,
 )
 COLUMNS_MAX = 2_000
@@ -26,6 +27,8 @@ _ELSEWHERE: Mapping[str, tuple[str, ...]] = {
     "width": ("w", "image_width", "img_width"),
     "height": ("h", "image_height", "img_height"),
     "steps": ("step", "n_steps", "num_steps", "inference_steps", "num_inference_steps", "sampling_steps"),
+    "negative_prompt": ("negative", "neg_prompt", "negative_prompts", "prompt_negative", "uncond_prompt"),
+    "strength": ("denoise", "denoising", "denoising_strength", "image_strength", "img2img_strength"),
     "guidance": ("cfg", "cfg_scale", "guidance_scale"),
     "seed": ("random_seed", "rng_seed", "noise_seed"),
     "samples": ("n_samples", "num_samples", "n_images", "num_images", "images_per_prompt", "num_images_per_prompt"),
@@ -34,7 +37,7 @@ _ELSEWHERE: Mapping[str, tuple[str, ...]] = {
 }
 """What other tools call a parameter."""
 
-_UNSENDABLE = ("negative_prompt", "sampler", "scheduler", "strength", "size", "resolution", "aspect_ratio")
+_UNSENDABLE = ("sampler", "scheduler", "size", "resolution", "aspect_ratio")
 """What other tools take and no model here does: it would be paid for and ignored."""
 
 _MAYBE_PROMPT = ("text", "caption", "captions", "description")

@@ -15,15 +15,17 @@ from fluxbatch.manifest.columns import Layout, lay_out
 from fluxbatch.manifest.jsonl import JsonLines
 from fluxbatch.manifest.parquet import Parquet
 from fluxbatch.manifest.request import Complaint, ImageRequest, OwnColumns, content_digest, request_key
-from fluxbatch.manifest.rows import Asked, Defaults, RowReader, unfit
+from fluxbatch.manifest.rows import Asked, Defaults, RowReader
 from fluxbatch.manifest.samples import SampleNumbers
 from fluxbatch.manifest.separated import Separated, csv_rows, tsv_rows
 from fluxbatch.manifest.source import Chunk, Source
+from fluxbatch.manifest.sweep.source import ENDINGS as SWEEP_ENDINGS
+from fluxbatch.manifest.sweep.source import Sweep, open_sweep
 from fluxbatch.manifest.values import Trouble
 
 __all__ = ["ENDINGS", "Defaults", "Manifest", "Rejected", "open_manifest"]
 
-ENDINGS = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq")
+ENDINGS = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq", *SWEEP_ENDINGS)
 """What a manifest's name may end in; text files may be gzipped on top (.csv.gz)."""
 
 _NO_COLUMNS: Mapping[str, str] = MappingProxyType({})
@@ -55,7 +57,9 @@ class Manifest:
         )
         self._source = source
         self._layout = layout
-        self._reader = RowReader(tuple(layout.parameters), defaults, path.parent.absolute())
+        self.sweep = source if isinstance(source, Sweep) else None
+        """The sweep, where the manifest is a sweep file: it knows its axes and corners."""
+        self.reader = RowReader(tuple(layout.parameters), defaults, path.parent.absolute())
 
     def rows(self) -> Iterator[ImageRequest | Rejected]:
         """Every picture asked for, and every row that cannot be sent, in the order of the file: one streaming pass.
@@ -96,10 +100,10 @@ class Manifest:
                 continue
             own = None if chunk.own is None else OwnColumns(chunk.own, index)
             for sample in range(first, first + entry.samples):
-                yield ImageRequest(row, entry.id, *entry.content, sample, request_key(digest, sample), own)
+                yield _request(row, entry, sample, request_key(digest, sample), own)
 
     def _read(self, chunk: Chunk) -> list[Asked | tuple[Trouble, ...]]:
-        read = self._reader.read
+        read = self.reader.read
         if not chunk.broken:
             return [read(cells) for cells in zip(*chunk.cells, strict=True)]
         return [
@@ -131,6 +135,11 @@ class Manifest:
         return {header: found[header] for header in self.headers}
 
 
+def _request(row: int, entry: Asked, sample: int, key: str, own: OwnColumns | None) -> ImageRequest:
+    content = entry.content
+    return ImageRequest(row, entry.id, *content[:8], sample, key, own, *content[8:])
+
+
 def open_manifest(
     path: Path,
     defaults: Defaults,
@@ -144,10 +153,33 @@ def open_manifest(
     are the user's even though they look like a parameter; `reserved` are names that the dataset writes itself, which
     a user's column may not have. UsageError if the file cannot be read, or an option is wrong in itself.
     """
-    for trouble in unfit(defaults.model, defaults.width, defaults.height, defaults.steps):
-        raise UsageError(f"--{trouble.column}: {trouble.problem}; {trouble.remedy}")
+    if path.suffix.lower() in SWEEP_ENDINGS:
+        return _open_sweep(path, defaults, columns, own, reserved)
     source = _open_source(path)
-    return Manifest(path, source, lay_out(source.headers, columns, own, reserved), defaults)
+    layout = lay_out(source.headers, columns, own, reserved)
+    if "model" not in layout.parameters:  # else an option may be meant for other rows than this model's
+        _check_options(defaults)
+    return Manifest(path, source, layout, defaults)
+
+
+def _check_options(defaults: Defaults) -> None:
+    """An option that no row can take is an error, not a complaint about each row."""
+    troubles = [f"--{trouble.column}: {trouble.problem}; {trouble.remedy}" for trouble in defaults.troubles()]
+    if troubles:
+        raise UsageError("; ".join(troubles).replace("leave it empty", "leave the option out"))
+
+
+def _open_sweep(
+    path: Path, defaults: Defaults, columns: Mapping[str, str], own: Collection[str], reserved: Collection[str]
+) -> Manifest:
+    if columns:
+        raise UsageError("--column is for tables: a sweep names its parameters itself; rename them in the file")
+    _check_is_file(path)
+    source = open_sweep(path, defaults, own, reserved)
+    layout = lay_out(source.headers, {}, source.variables, ())
+    if "model" not in layout.parameters:
+        _check_options(defaults)
+    return Manifest(path, source, layout, defaults)
 
 
 def _check_is_file(path: Path) -> None:

@@ -62,6 +62,9 @@ class ImageRequest:
     sample: int
     key: str
     own: OwnColumns | None = field(default=None, repr=False, compare=False)
+    negative_prompt: str | None = None
+    strength: float | None = None
+    """How far a picture may leave its reference, 0 to 1."""
 
     @property
     def quote(self) -> Quote:
@@ -98,9 +101,18 @@ def content_digest(
     guidance: float | None,
     seed: int | None,
     references: tuple[Reference, ...],
+    negative_prompt: str | None = None,
+    strength: float | None = None,
 ) -> bytes:
-    """SHA-256 of what is sent, references by their content: equal for two rows that ask for the same thing."""
-    sent = [KEY_VERSION, model.id, prompt, width, height, steps, guidance, seed, [r.sha256 for r in references]]
+    """SHA-256 of what is sent, references by their content: equal for two rows that ask for the same thing.
+
+    What came later (negative_prompt, strength) counts only where it is given, so that older keys stay as they are.
+    """
+    pictures = [reference.sha256 for reference in references]
+    sent = [KEY_VERSION, model.id, prompt, width, height, steps, guidance, seed, pictures]
+    later = {"negative_prompt": negative_prompt, "strength": strength}
+    if any(value is not None for value in later.values()):
+        sent.append({name: value for name, value in later.items() if value is not None})
     return hashlib.sha256(_canonical(sent).encode()).digest()
 
 

@@ -6,42 +6,78 @@ import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fluxbatch.manifest import values
+from fluxbatch.manifest import fit, values
 from fluxbatch.manifest.columns import REFERENCE_COLUMNS
+from fluxbatch.manifest.fit import Silent
 from fluxbatch.manifest.references import read_reference
 from fluxbatch.manifest.request import Reference
 from fluxbatch.manifest.values import Trouble, Unusable
-from fluxbatch.models.catalogue import DEFAULT_MODEL, Model
+from fluxbatch.models.catalogue import CATALOGUE, DEFAULT_MODEL, Catalogue, Model
 
 SAMPLES_MAX = 10_000
 SAMPLE_NUMBER_MAX = 1_000_000_000
-SEED_MAX = 2**63 - 1
 
-Content = tuple[Model, str, int, int, int, float | None, int | None, tuple[Reference, ...]]
-"""What is sent, in the order of `request.content_digest`."""
+
+class Content(NamedTuple):
+    """What is sent, in the order of `request.content_digest`."""
+
+    model: Model
+    prompt: str
+    width: int
+    height: int
+    steps: int
+    guidance: float | None
+    seed: int | None
+    references: tuple[Reference, ...]
+    negative_prompt: str | None
+    strength: float | None
+
 
 _READ: Mapping[str, Callable[[object], Any]] = {
     "prompt": values.prompt,
     "id": values.identifier,
-    "model": values.model,
+    "negative_prompt": values.negative_prompt,
     **dict.fromkeys(("width", "height", "steps", "seed", "samples", "sample"), values.whole_number),
-    "guidance": values.number,
+    **dict.fromkeys(("guidance", "strength"), values.number),
     **dict.fromkeys(REFERENCE_COLUMNS, values.image_source),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What is sent for rows that are silent. Sides in pixels."""
+    """What is sent for rows that are silent, and the models that rows can name. Sides in pixels.
+
+    None is the model's own: its default, or the one value that it has. What is given holds for rows whose model takes
+    it.
+    """
 
     model: Model = DEFAULT_MODEL
-    width: int = 1024
-    height: int = 1024
-    steps: int = 25
+    width: int | None = None
+    height: int | None = None
+    steps: int | None = None
     guidance: float | None = None
+    catalogue: Catalogue = CATALOGUE
+
+    def of(self, model: Model) -> Silent:
+        """What a silent row of this model gets."""
+        return fit.silent(model, self.width, self.height, self.steps, self.guidance)
+
+    @property
+    def given(self) -> Mapping[str, float]:
+        """The options that were given, by parameter."""
+        options = {"width": self.width, "height": self.height, "steps": self.steps, "guidance": self.guidance}
+        return {name: value for name, value in options.items() if value is not None}
+
+    def troubles(self) -> Iterator[Trouble]:
+        """What is wrong with the options for the model of rows that name none."""
+        yield from fit.unsent(self.model, self.given)
+        yield from fit.unfit(self.model, *self.of(self.model)[:3])
+        if self.guidance is not None and self.model.takes("guidance"):
+            yield from fit.unfit_guidance(self.model, self.guidance)
 
 
 class Asked(NamedTuple):
@@ -57,9 +93,12 @@ class RowReader:
     """Reads rows whose cells stand for the given parameters, in that order."""
 
     def __init__(self, parameters: Sequence[str], defaults: Defaults, folder: Path) -> None:
-        self._readers = tuple((name, _READ[name]) for name in parameters)
+        model = partial(values.model, catalogue=defaults.catalogue)
+        read: Mapping[str, Callable[[object], Any]] = {**_READ, "model": model}
+        self._readers = tuple((name, read[name]) for name in parameters)
         self._has_references = any(name in REFERENCE_COLUMNS for name in parameters)
         self._defaults = defaults
+        self._silent: dict[Model, Silent] = {}
         self._folder = folder
 
     def read(self, cells: Sequence[object]) -> Asked | tuple[Trouble, ...]:
@@ -74,21 +113,38 @@ class RowReader:
             else:
                 if value is not None:
                     given[name] = value
-        get, defaults = given.get, self._defaults
-        model, seed = get("model", defaults.model), get("seed")
-        size = (get("width", defaults.width), get("height", defaults.height))
-        steps = get("steps", defaults.steps)
-        samples, sample = get("samples", 1), get("sample")
-        troubles.extend(unfit(model, *size, steps))
-        if seed is not None and not 0 <= seed <= SEED_MAX:
-            troubles.append(Trouble("seed", f"{seed} is out of range", "take 0 to 2**63 - 1"))
+        model = given.get("model", self._defaults.model)
+        wanted = self._wanted(model, given)
+        troubles.extend(fit.of_option(trouble, given) for trouble in _misfits(wanted, given))
+        samples, sample = given.get("samples", 1), given.get("sample")
         if samples != 1 or sample is not None:
             troubles.extend(_miscounted(samples, sample))
-        references = self._references(given, model, troubles) if self._has_references else ()
+        if self._has_references:
+            wanted = wanted._replace(references=self._references(given, model, troubles))
+        if wanted.strength is not None and model.takes("strength"):
+            has_reference = any(name in given for name in REFERENCE_COLUMNS)
+            troubles.extend(fit.unfit_strength(wanted.strength, has_reference))
         if troubles:
             return tuple(troubles)
-        guidance = get("guidance", defaults.guidance)
-        return Asked((model, given["prompt"], *size, steps, guidance, seed, references), get("id"), samples, sample)
+        return Asked(wanted, given.get("id"), samples, sample)
+
+    def _wanted(self, model: Model, given: Mapping[str, Any]) -> Content:
+        """The row's own values, and what stands for those that it does not give; without its references."""
+        get, own = given.get, self._silent.get(model)
+        if own is None:
+            own = self._silent[model] = self._defaults.of(model)
+        return Content(
+            model,
+            get("prompt", ""),
+            get("width", own.width),
+            get("height", own.height),
+            get("steps", own.steps),
+            get("guidance", own.guidance),
+            get("seed"),
+            (),
+            get("negative_prompt"),
+            get("strength"),
+        )
 
     def _references(self, given: Mapping[str, Any], model: Model, troubles: list[Trouble]) -> tuple[Reference, ...]:
         """The row's references in order; what is wrong with them is added to `troubles`."""
@@ -99,6 +155,9 @@ class RowReader:
             problem = f"there is no image {gap}, but {wanted[gap][0]} is given"
             remedy = 'fill them from 0 without a gap: prompts call them "image 0", "image 1", …'
             troubles.append(Trouble(REFERENCE_COLUMNS[gap], problem, remedy))
+        if wanted and not model.references_max:
+            troubles.append(Trouble(wanted[0][0], f"{model.name} takes no references", "leave them empty"))
+            return ()
         if len(wanted) > model.references_max:
             problem = f"{len(wanted)} references are given; {model.name} takes {model.references_max}"
             troubles.append(Trouble(wanted[model.references_max][0], problem, "remove the others"))
@@ -112,33 +171,18 @@ class RowReader:
         return tuple(found)
 
 
-def unfit(model: Model, width: int, height: int, steps: int) -> Sequence[Trouble]:
-    """What the model would refuse or silently change."""
-    low, high, multiple = model.side_min, model.side_max, model.side_multiple
-    if (
-        low <= width <= high
-        and low <= height <= high
-        and width % multiple == height % multiple == 0
-        and model.steps_min <= steps <= model.steps_max
-    ):
-        return ()
-    troubles = [*_unfit_side("width", width, model), *_unfit_side("height", height, model)]
-    if not model.steps_min <= steps <= model.steps_max:
-        problem = f"{steps} steps are out of range for {model.name}"
-        troubles.append(Trouble("steps", problem, f"take {model.steps_min} to {model.steps_max}"))
-    return troubles
-
-
-def _unfit_side(column: str, side: int, model: Model) -> Iterator[Trouble]:
-    low, high, multiple = model.side_min, model.side_max, model.side_multiple
-    if not low <= side <= high:
-        remedy = f"take {low} to {high}, in multiples of {multiple}"
-        yield Trouble(column, f"{side} is out of range for {model.name}", remedy)
-    elif side % multiple:
-        cut = side - side % multiple
-        near = " or ".join(str(value) for value in (cut, cut + multiple) if low <= value <= high)
-        problem = f"{side} is no multiple of {multiple}: {model.name} would cut it to {cut} and bill {side}"
-        yield Trouble(column, problem, f"take {near}")
+def _misfits(wanted: Content, given: Mapping[str, Any]) -> Iterator[Trouble]:
+    """What the row's model does not take, or not so."""
+    model = wanted.model
+    if not fit.not_taken(model).isdisjoint(given):
+        yield from fit.unsent(model, given)
+    yield from fit.unfit(model, wanted.width, wanted.height, wanted.steps)
+    if wanted.guidance is not None and model.takes("guidance"):
+        yield from fit.unfit_guidance(model, wanted.guidance)
+    if wanted.seed is not None:
+        yield from fit.unfit_seed(wanted.seed)
+    if len(wanted.prompt) > model.prompt_characters_max or wanted.negative_prompt is not None:
+        yield from fit.unfit_texts(model, {"prompt": wanted.prompt, "negative_prompt": wanted.negative_prompt})
 
 
 def _miscounted(samples: int, sample: int | None) -> Iterator[Trouble]:
@@ -163,3 +207,8 @@ def _located(path: str, folder: Path) -> Path:
         remedy = "move the picture beside the manifest, or give an absolute path"
         raise Unusable(f"{values.shown(path)} leads out of the manifest's folder", remedy)
     return folder / inside
+
+
+def read_parameter(name: str, value: object, catalogue: Catalogue = CATALOGUE) -> Any:
+    """One parameter's value, canonical, or None where nothing is given. Unusable says what is wrong with it."""
+    return values.model(value, catalogue) if name == "model" else _READ[name](value)

@@ -14,9 +14,9 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from fluxbatch.errors import UsageError
-from fluxbatch.models.catalogue import MODELS, Model, find_model
+from fluxbatch.models.catalogue import CATALOGUE, Catalogue, Model
+from fluxbatch.models.catalogue import PROMPT_CHARACTERS_MAX as PROMPT_CHARACTERS_MAX
 
-PROMPT_CHARACTERS_MAX = 100_000
 ID_CHARACTERS_MAX = 1_000
 SHOWN_CHARACTERS_MAX = 60
 
@@ -82,14 +82,22 @@ def identifier(value: object) -> str | None:
     return _sendable(text)
 
 
-def model(value: object) -> Model | None:
+def negative_prompt(value: object) -> str | None:
+    """What the picture shall not show, exactly as written; nothing where it is blank."""
+    if value is None or _is_nan(value):
+        return None
+    if type(value) is not str:
+        raise Unusable(f"the negative prompt is {shown(value)}, no text", "write it as a text, or leave it empty")
+    return None if value == "" or value.isspace() else _sendable(value)
+
+
+def model(value: object, catalogue: Catalogue = CATALOGUE) -> Model | None:
     """A model by its short name or its full id."""
     if value is None or value == "" or _is_nan(value):
         return None
-    found = find_model(value) if isinstance(value, str) else None
+    found = catalogue.find(value) if isinstance(value, str) else None
     if found is None:
-        known = ", ".join(f"{m.name} ({m.id})" for m in MODELS)
-        raise Unusable(f"the model {shown(value)} is not known", f"take one of: {known}")
+        raise Unusable(f"the model {shown(value)} is not known", f"take one of: {catalogue.named}")
     return found
 
 
