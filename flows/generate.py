@@ -136,12 +136,12 @@ async def _progress(batch: Batch) -> AsyncIterator[None]:
 
 async def _move(batch: Batch, done: asyncio.Event) -> None:
     with out_of_the_way("the progress"):
-        artifact = await acreate_progress_artifact(0.0, key="pictures", description="pictures done of all asked")
+        artifact = await acreate_progress_artifact(0.0, key="pictures", description="pictures done of those that fit")
         while not done.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(PROGRESS_EVERY_S):
                     await done.wait()
-            share = 100.0 * batch.tally.done / max(1, batch.tally.asked)
+            share = 100.0 * batch.tally.done / max(1, batch.tally.goal)
             await aupdate_progress_artifact(artifact, progress=share)
 
 

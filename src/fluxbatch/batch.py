@@ -97,7 +97,7 @@ class Batch:
             await self._settled.wait()
         if not self.stop.is_set and rounds.begin(self.tally.balance.free_nano_usd) is not None:
             return True
-        if self.tally.left:
+        if rounds.left or self.engine.passed_over:
             self.stop.request(StoppedBy.BUDGET, USED_UP)
         return False
 

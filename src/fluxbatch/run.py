@@ -156,13 +156,21 @@ def _engine(ready: Prepared, world: World) -> Engine:
         offload=_offload(world.executor),
         behind=_offload(world.behind),
         stop=stop,
-        tally=Tally(ready.recovery.balance, plan.asked, plan.already, ended=plan.ended.copy(), too_dear=plan.too_dear),
+        tally=_tally(ready),
         quota=Quota(plan.due),
         policy=job.policy(),
         now=world.now,
         exposed=asyncio.Semaphore(job.settings.max_in_flight),
         chance=world.chance,
         passes_over=plan.order is not None,
+    )
+
+
+def _tally(ready: Prepared) -> Tally:
+    plan, balance = ready.plan, ready.recovery.balance
+    out_of_reach = plan.due - plan.fits
+    return Tally(
+        balance, plan.asked, plan.already, 0, plan.ended.copy(), too_dear=plan.too_dear, out_of_reach=out_of_reach
     )
 
 

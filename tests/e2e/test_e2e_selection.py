@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.e2e_kit import (
+    REPOSITORY,
     SMALL_CENTINEURONS,
     Desk,
     Said,
@@ -193,6 +194,36 @@ class TestSample:
         told = sound(desk, desk.run(desk.manifest(sweep()), *options, budget="0.004").ended(3))
         assert (told["asked"], told["not_selected"]) == (12, 48)
         assert told["made"] == 6
+
+
+class TestPreview:
+    """A sweep's corners, in a budget of their own: the budget is the dataset's, so all of it comes from one purse."""
+
+    def test_it_shows_the_corners_and_the_full_run_does_not_pay_for_them_again(self, desk: Desk) -> None:
+        manifest = REPOSITORY / "prompts" / "matrix.yaml"
+        told = sound(desk, desk.run(manifest, "--preview", "8", budget="0.06").ended(0))
+        assert (told["asked"], told["made"], told["not_selected"]) == (8, 8, 47)
+        seen = table(desk.out, ["animal", "style", "guidance"]).to_pylist()
+        assert {row["guidance"] for row in seen} >= {2.5, 4.0}
+        assert {row["style"] for row in seen} == {"woodcut", "watercolour"}
+        again = sound(desk, desk.run(manifest, "--preview", "8", budget="0.06").ended(0))
+        assert (again["already"], again["requests"]) == (8, 0)
+        whole = sound(desk, desk.run(manifest, budget="1").ended(0))
+        assert (whole["asked"], whole["already"], whole["made"]) == (55, 8, 47)
+        assert desk.requests == 55
+        assert Decimal(whole["spent_usd"]) == Decimal("0.3894")  # as a run without a preview
+        desk.command("verify", str(desk.out)).ended(0)
+
+    def test_the_plan_of_a_preview_is_its_price_alone(self, desk: Desk) -> None:
+        manifest = REPOSITORY / "prompts" / "matrix.yaml"
+        told = desk.plan(manifest, "--json", "--preview", "2", budget="0.06").ended(0).json
+        assert (told["asked"], told["due"], told["fits"]) == (2, 2, 2)
+        assert "2 corners of the sweep" in desk.plan(manifest, "--preview", "2", budget="0.06").ended(0).out
+
+    def test_a_budget_of_a_preview_that_is_too_small_stops_it_as_any_run(self, desk: Desk) -> None:
+        told = desk.run(REPOSITORY / "prompts" / "matrix.yaml", "--preview", "8", budget="0.01").ended(3).json
+        assert_adds_up(told)
+        assert told["made"] < 8
 
 
 class TestLimit:

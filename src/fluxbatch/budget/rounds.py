@@ -37,6 +37,11 @@ class Round:
 class Rounds(Protocol):
     """The rounds of a run, one after the other."""
 
+    @property
+    def left(self) -> int:
+        """How many due pictures no round has taken so far."""
+        ...
+
     def begin(self, free_nano_usd: int) -> Round | None:
         """The next round, from what the budget has left; None when no picture fits any more."""
         ...
@@ -91,6 +96,10 @@ class _Cheapest:
         self._taking: Counter[Price] = Counter()
         self._taken: Counter[Price] = Counter()
         self._passed: dict[Price, tuple[int, int]] = {}
+
+    @property
+    def left(self) -> int:
+        return self._left.total()
 
     def begin(self, free_nano_usd: int) -> Round | None:
         self._taking = Counter(next_round(self._left, free_nano_usd))
@@ -185,6 +194,10 @@ class _Stretch:
         self._next = 0
         self._start = self._end = 0
         self._places = Places(due.axes)
+
+    @property
+    def left(self) -> int:
+        return sum(self._due.counts[place] for place in islice(self._used, self._next, None))
 
     def begin(self, free_nano_usd: int) -> Round | None:
         due = self._due

@@ -125,6 +125,7 @@ class Engine:
     chance: random.Random = field(default_factory=random.Random)
     passes_over: bool = False
     """A picture that the dataset's budget has no room for is not reached, and the run goes on to others."""
+    passed_over: int = 0
     _tight: asyncio.Lock = field(default_factory=asyncio.Lock)
     _settled: asyncio.Event = field(default_factory=asyncio.Event)
     _unsettled: int = 0
@@ -235,7 +236,9 @@ class Engine:
                     return True
                 balance, bound = denied.balance, request.quote.bound.nano_usd
                 if self._unsettled == 0 or bound > balance.free_nano_usd + balance.reserved.nano_usd:
-                    if denied.window is not None or not self.passes_over:
+                    if denied.window is None and self.passes_over:
+                        self.passed_over += 1
+                    else:
                         self.stop.request(StoppedBy.BUDGET, denied.reason)
                     return False
                 await settled.wait()

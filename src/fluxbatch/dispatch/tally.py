@@ -23,6 +23,8 @@ class Tally:
     """Pictures that ended without one, earlier runs included."""
     too_dear: int = 0
     """Left out, because one of them may cost more than was allowed."""
+    out_of_reach: int = 0
+    """Due, and not expected to fit into the budget."""
     requests: int = 0
     refusals: int = 0
     in_flight: int = 0
@@ -52,6 +54,11 @@ class Tally:
     @property
     def done(self) -> int:
         return self.asked - self.left
+
+    @property
+    def goal(self) -> int:
+        """How many will be done when the run has made what fits; more when charges are lower than expected."""
+        return max(self.done, self.asked - self.out_of_reach)
 
     def picture(self, at_s: float) -> None:
         """One more was made."""

@@ -107,4 +107,3 @@ def _missing(meant: Sequence[Meant], segments: Sequence[Segment]) -> Iterator[tu
                 if not any(len(column.find(value)) for column in columns):
                     known = [str(column.value(at)) for column in columns for at in range(min(len(column), 1000))]
                     yield name, shown(value), list(dict.fromkeys(known))
-

@@ -30,8 +30,7 @@ _TAG = "tag:yaml.org,2002:"
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,38})")
 _DECIMAL = re.compile(r"[-+]?([0-9]{1,30}\.[0-9]{0,30}|\.[0-9]{1,30})([eE][-+][0-9]{1,3})?")
 _TAGS = {
-    f"{_TAG}{kind}"
-    for kind in ("str", "null", "bool", "int", "float", "timestamp", "value", "merge", "seq", "map")
+    f"{_TAG}{kind}" for kind in ("str", "null", "bool", "int", "float", "timestamp", "value", "merge", "seq", "map")
 }
 _READ_AS = {"bool": "true or false", "int": "a number", "float": "a number", "timestamp": "a date"}
 
