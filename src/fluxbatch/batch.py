@@ -142,7 +142,7 @@ class Batch:
         return rounds.takes(row[0], is_due) or (is_first and not is_due)
 
     def _is_due(self, request: ImageRequest, history: History) -> bool:
-        return is_due(history, self.engine.policy) and not self.prepared.plan.selection.is_too_dear(request.quote)
+        return is_due(history, self.engine.policy) and not self.prepared.plan.selection.is_too_dear(request)
 
     def _shard(self, number: int, rows: Sequence[Asked | Rejected]) -> Shard:
         asked = [row for row in rows if not isinstance(row, Rejected)]

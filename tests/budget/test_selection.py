@@ -115,7 +115,7 @@ class TestPrice:
     def test_the_bound_counts_because_the_price_is_only_expected(self):
         small = picture(1, 256, 256)
         assert small.quote.expected.nano_usd == 412_500
-        assert Selection(price_max_nano_usd=500_000).is_too_dear(small.quote)
+        assert Selection(price_max_nano_usd=500_000).is_too_dear(small)
 
     def test_what_is_made_or_has_ended_is_counted_as_that(self):
         rows = [picture(n) for n in range(3)]

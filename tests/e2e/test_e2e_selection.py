@@ -106,6 +106,13 @@ class TestSpread:
         planned = desk.plan(manifest, "--json", "--on-budget", "spread", budget=budget).ended(0).json
         assert planned["fits"] == 20
         assert {axis["name"]: axis["values"] for axis in planned["axes"]} == {"style": 3, "seed": 5, "prompt": 12}
+        assert [(kind["width"], kind["due"], kind["fits"]) for kind in planned["coverage"]] == [(256, 60, 20)]
+        [seeds] = [axis for axis in planned["axes"] if axis["name"] == "seed"]
+        assert (seeds["least"], seeds["most"]) == (0.3333, 0.3333)
+        assert (
+            "20 of 60 pictures fit, spread over 3 axes"
+            in desk.plan(manifest, "--on-budget", "spread", budget=budget).out
+        )
         told = sound(desk, desk.run(manifest, "--on-budget", "spread", budget=budget).ended(3))
         assert (told["made"], told["left"]) == (20, 40)
         made = table(desk.out, ["style", "seed", "prompt"]).to_pylist()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from fluxbatch.budget.axes import values_of
+from fluxbatch.budget.axes import Axis, values_of
 from fluxbatch.budget.plan import Histories, IsDue, Plan, Shape, with_histories
 from fluxbatch.budget.selection import Picked
 from fluxbatch.manifest.reader import Rejected
@@ -23,7 +23,7 @@ class AxisCover:
     most: float
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Coverage:
     """`shapes` counts what will be bought by kind; `axes` tells of what is made or will be, where it is spread."""
 
@@ -31,28 +31,37 @@ class Coverage:
     axes: list[AxisCover] = field(default_factory=list)
 
 
+class _Counted:
+    """One axis: by value, how many pictures are asked for, and how many of them are made or will be."""
+
+    def __init__(self, axis: Axis) -> None:
+        self._axis = axis
+        self._asked: Counter[object] = Counter()
+        self._there: Counter[object] = Counter()
+
+    def add(self, values: Sequence[object], is_there: bool) -> None:
+        self._asked[values[self._axis.column]] += 1
+        self._there[values[self._axis.column]] += is_there
+
+    def cover(self) -> AxisCover:
+        shares = [self._there[value] / count for value, count in self._asked.items()]
+        return AxisCover(self._axis.name, len(shares), min(shares, default=0.0), max(shares, default=0.0))
+
+
 def cover(rows: Iterable[ImageRequest | Rejected], plan: Plan, histories: Histories, is_due: IsDue) -> Coverage:
     """Read the manifest once more, and count what the plan's rounds take."""
-    found, rounds = Coverage(), plan.fit_in_rounds()
+    rounds, selection = plan.fit_in_rounds(), plan.selection
     if rounds is None:
-        return found
-    taking, selection = rounds.together(), plan.selection
-    axes = () if selection.axes is None else selection.axes.axes
-    asked: list[Counter[object]] = [Counter() for _ in axes]
-    there: list[Counter[object]] = [Counter() for _ in axes]
+        return Coverage()
+    taking, shapes = rounds.together(), Counter[Shape]()
+    counted = [_Counted(axis) for axis in selection.axes.axes] if selection.axes is not None else []
     for row in with_histories(Picked(rows, selection), histories):
         if isinstance(row, Rejected):
             continue
         request, history = row
-        taken = taking.takes(request, is_due(history) and not selection.is_too_dear(request.quote))
-        if taken:
-            found.shapes[Shape.of(request)] += 1
-        if axes:
-            values = values_of(request)
-            for axis, asked_of, there_of in zip(axes, asked, there, strict=True):
-                asked_of[values[axis.column]] += 1
-                there_of[values[axis.column]] += taken or history.made
-    for axis, asked_of, there_of in zip(axes, asked, there, strict=True):
-        shares = [there_of[value] / count for value, count in asked_of.items()]
-        found.axes.append(AxisCover(axis.name, len(shares), min(shares), max(shares)))
-    return found
+        taken = taking.takes(request, is_due(history) and not selection.is_too_dear(request))
+        shapes[Shape.of(request)] += taken
+        values = values_of(request) if counted else ()
+        for axis in counted:
+            axis.add(values, taken or history.made)
+    return Coverage(shapes, [axis.cover() for axis in counted])

@@ -79,8 +79,7 @@ class Plan:
     def add(self, request: ImageRequest, history: History, is_due: bool) -> None:
         """Count one picture."""
         self.asked += 1
-        price = request.quote if is_due else None
-        is_wanted = price is not None and not self.selection.is_too_dear(price)
+        is_wanted = is_due and not self.selection.is_too_dear(request)
         if self.order is not None:
             self.order.add(request, is_wanted)
         if history.made:
@@ -90,7 +89,6 @@ class Plan:
             assert history.end is not None
             self.ended[history.end] += 1
             return
-        assert price is not None
         if not is_wanted:
             self.too_dear += 1
             return
@@ -99,7 +97,7 @@ class Plan:
             self.fitted_references += sum(map(was_fitted, request.references))
         self.shapes[Shape.of(request)] += 1
         if self.order is None:
-            self._fit_in_order(price)
+            self._fit_in_order(request.quote)
 
     def _fit_in_order(self, price: Quote) -> None:
         """What fits is counted as the guard will: bound before, expected price after, in order."""

@@ -21,7 +21,6 @@ from enum import StrEnum
 from fluxbatch.budget.axes import Axes
 from fluxbatch.manifest.reader import Rejected
 from fluxbatch.manifest.request import ImageRequest
-from fluxbatch.models.price import Quote
 
 LOTS = 2**64
 
@@ -56,8 +55,9 @@ class Selection:
         """Whether every picture of the manifest is asked for."""
         return self.limit is None and self.sample is None and self.preview is None
 
-    def is_too_dear(self, price: Quote) -> bool:
-        return self.price_max_nano_usd is not None and price.bound.nano_usd > self.price_max_nano_usd
+    def is_too_dear(self, request: ImageRequest) -> bool:
+        """Whether one request of it may cost more than is allowed."""
+        return self.price_max_nano_usd is not None and request.quote.bound.nano_usd > self.price_max_nano_usd
 
 
 EVERYTHING = Selection()
