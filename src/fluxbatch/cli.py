@@ -193,22 +193,12 @@ def sweep(
 
     Exit codes: 0, or 2: bad usage, or some of the rows cannot be sent.
     """
-    from fluxbatch import swept
-    from fluxbatch.job import defaults_of
     from fluxbatch.settings import load_settings
+    from fluxbatch.swept import Selection, show_sweep
 
     settings = load_settings(model=model, width=width, height=height, steps=steps, guidance=guidance)
-    selection = swept.Selection(limit, sample, seed, preview)
-    found = swept.sweep_of(spec, defaults_of(settings), own or (), selection)
-    written = None if output is None else swept.write_table(found, output)
-    if json:
-        print(swept.to_json(found, written))  # noqa: T201
-    else:
-        swept.show(_console(), found)
-        if written is not None:
-            print(f"{written:,} rows are in {output}")  # noqa: T201
-    if found.complaints:
-        raise typer.Exit(2)
+    selection = Selection(limit, sample, seed, preview)
+    raise typer.Exit(show_sweep(spec, selection, settings, own or (), output, _console(), as_json=json))
 
 
 @app.command()

@@ -18,6 +18,7 @@ from fluxbatch import tell
 from fluxbatch.dataset import files
 from fluxbatch.dataset.record import RESERVED
 from fluxbatch.errors import ManifestError, UsageError
+from fluxbatch.job import defaults_of
 from fluxbatch.manifest.reader import Defaults, open_manifest
 from fluxbatch.manifest.request import Complaint
 from fluxbatch.manifest.sweep.kinds import Kind, kinds
@@ -27,6 +28,7 @@ from fluxbatch.manifest.sweep.write import write, writer_for
 from fluxbatch.models.catalogue import Model
 from fluxbatch.models.money import ZERO, Money, exact
 from fluxbatch.models.price import quote
+from fluxbatch.settings import Settings
 
 ROWS_SHOWN = 5
 CELL_SHOWN = 60
@@ -103,6 +105,28 @@ class Swept:
         self.pictures += kind.rows * kind.asked.samples
         shape = Shape(content.model, content.width, content.height, content.steps, len(content.references))
         self.shapes[shape] += kind.rows * kind.asked.samples
+
+
+def show_sweep(
+    path: Path,
+    selection: Selection,
+    settings: Settings,
+    own: Sequence[str],
+    output: Path | None,
+    console: Console,
+    *,
+    as_json: bool,
+) -> int:
+    """Count, price and show a sweep, write it if `output` says so; the exit code: 2 if rows of it cannot be sent."""
+    swept = sweep_of(path, defaults_of(settings), own, selection)
+    written = None if output is None else write_table(swept, output)
+    if as_json:
+        print(to_json(swept, written))  # noqa: T201
+    else:
+        show(console, swept)
+        if written is not None:
+            console.print(f"{written:,} rows are in {tell.shown(output)}", highlight=False, soft_wrap=True)
+    return 2 if swept.complaints else 0
 
 
 def sweep_of(path: Path, defaults: Defaults, own: Sequence[str], selection: Selection) -> Swept:

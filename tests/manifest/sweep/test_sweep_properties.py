@@ -78,7 +78,7 @@ def shuffled(value: Any, order: st.DataObject) -> Any:
     return [shuffled(part, order) for part in value] if isinstance(value, list) else value
 
 
-QUICK = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def content(sweep: Sweep, folder: Path) -> Any:

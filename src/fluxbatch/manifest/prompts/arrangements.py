@@ -63,7 +63,7 @@ class Arrangements:
         each of its forms. (At most one; none for a number that is out of range.)"""
         used = sorted(item for item, _ in chosen)
         if self._alike:
-            (count,) = set(self._counts)
+            count = self._counts[0]
             rest = self._rest(groups, count, rest_size)
             item = number // (count * rest)
             yield _nth_unused(item, used), item * count * rest, rest

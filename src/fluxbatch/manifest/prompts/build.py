@@ -19,9 +19,11 @@ SOME_OF_MAX = 100
 
 COUNT_BITS_MAX = 3_000
 ENTRIES_MAX = 5_000_000
+LEVELS_MAX = 64
+TROUBLES_MAX = 1_000
 _NAME = re.compile(r"\s*([A-Za-z][A-Za-z0-9_]*)\s*")
 _WORDS = {"true", "false", "none", "True", "False", "None", "not", "if", "else", "and", "or", "in", "is", "loop"}
-_SPECIAL = re.compile(r"[\\{}$#%]|__|//|/\*")
+_SPECIAL = re.compile(r"[\\{}$#%\n]|__|//|/\*")
 
 Known = Mapping[str, Node]
 """The variables of the dynamic-prompts syntax that are set, by name."""
@@ -41,10 +43,10 @@ class Builder:
 
     def build(self, source: str) -> Node:
         """The tree of a template's text."""
-        return _Text(self, source, "").build({})
+        return _Text(self, source).build({})
 
-    def text_of_entry(self, source: str, where: str, near: str, known: Known) -> Node:
-        return _Text(self, source, where, near).build(known)
+    def _entry(self, wildcard: WildcardList, index: int, known: Known) -> Node:
+        return _Text(self, wildcard.entries[index], *wildcard.where(index), near=wildcard.name).build(known)
 
     def next_slot(self) -> int:
         return next(self._slots)
@@ -60,6 +62,11 @@ class Builder:
             seen: set[str] = set()
             for wildcard in found:
                 self._read(wildcard, known, options, weights, seen)
+            if not any(weights):
+                trouble = TemplateTrouble(
+                    found[0].place, None, None, "every entry has the weight 0", "raise one of them"
+                )
+                raise Unreadable(trouble)
             self._built[key] = options, weights if len(set(weights)) > 1 else None
         return self._built[key]
 
@@ -71,42 +78,44 @@ class Builder:
             chain = " → ".join(f"__{name}__" for name in (*self._reading, wildcard.name))
             trouble = TemplateTrouble(wildcard.place, None, None, f"it includes itself: {chain}", "end the circle")
             raise Unreadable(trouble)
+        if len(self._reading) >= LEVELS_MAX:
+            problem = f"wildcards within wildcards, over {LEVELS_MAX} deep"
+            raise Unreadable(TemplateTrouble(wildcard.place, None, None, problem, "write them flatter"))
         self._entries += len(wildcard.entries)
         if self._entries > ENTRIES_MAX:
             trouble = TemplateTrouble(wildcard.place, None, None, "the wildcards are too many", "take fewer of them")
             raise Unreadable(trouble)
         self._reading.append(wildcard.name)
-        for index, entry in enumerate(wildcard.entries):
-            if entry not in seen:
-                seen.add(entry)
-                weights.append(1.0 if wildcard.weights is None else wildcard.weights[index])
-                is_text = _SPECIAL.search(entry) is None
-                options.append(
-                    entry if is_text else self.text_of_entry(entry, wildcard.where(index), wildcard.name, known)
-                )
-        self._reading.pop()
+        try:
+            for index, entry in enumerate(wildcard.entries):
+                if entry not in seen:
+                    seen.add(entry)
+                    weights.append(1.0 if wildcard.weights is None else wildcard.weights[index])
+                    is_text = _SPECIAL.search(entry) is None
+                    options.append(entry if is_text else self._entry(wildcard, index, known))
+        finally:
+            self._reading.pop()
 
 
 class _Text:
-    """One text, of the template or of a wildcard file: `where` says which, `near` is the wildcard's name."""
+    """One text, of the template or of a wildcard file: `place` and `line` say where it begins, `near` is the wildcard's
+    name."""
 
-    def __init__(self, builder: Builder, source: str, where: str, near: str = "") -> None:
+    def __init__(self, builder: Builder, source: str, place: str = "", line: int = 1, near: str = "") -> None:
         self._builder = builder
         self._source = source
-        self._where = where
+        self._place = place
+        self._line = line
         self._near = near
 
     def build(self, known: Known) -> Node:
-        parts = Parser(self._source, self._complain, jinja=not self._where).parse()
+        parts = Parser(self._source, self._complain, jinja=not self._place).parse()
         return self._sequence(parts, dict(known))
 
     def _complain(self, offset: int, problem: str, remedy: str) -> None:
         mark = mark_at(self._source, offset)
-        if self._where:  # an entry of a list is one line of a file, which `where` names
-            trouble = TemplateTrouble(f"{self._where}:{mark.column}", None, None, problem, remedy)
-        else:
-            trouble = TemplateTrouble("", mark.line, mark.column, problem, remedy)
-        if trouble not in self._builder.troubles:
+        trouble = TemplateTrouble(self._place, self._line + mark.line - 1, mark.column, problem, remedy)
+        if len(self._builder.troubles) < TROUBLES_MAX and trouble not in self._builder.troubles:
             self._builder.troubles.append(trouble)
 
     def _sequence(self, parts: Sequence[Part], known: dict[str, Node]) -> Node:
@@ -130,6 +139,8 @@ class _Text:
         nodes = [
             Literal(piece) if isinstance(piece, str) else piece for piece in pieces if not isinstance(piece, Jinja)
         ]
+        if not nodes:
+            return Literal("")
         return nodes[0] if len(nodes) == 1 else Row(nodes)
 
     def _node(self, part: Variant | Wildcard | Use, known: dict[str, Node]) -> Node:
@@ -172,8 +183,7 @@ class _Text:
         try:
             return Frame(pieces)
         except Misunderstood as error:
-            jinja = [piece for piece in pieces if isinstance(piece, Jinja)]
-            self._complain(jinja[error.line].offset, error.problem, error.remedy)
+            self._complain(error.piece.offset if error.piece else 0, error.problem, error.remedy)
             return Literal("")
 
     def _assigned(self, part: Assign, known: dict[str, Node]) -> list[Node]:
@@ -192,15 +202,12 @@ class _Text:
         inner = dict(known)
         for name, value in part.arguments:
             inner[name] = self._sequence(value, dict(known))
-        reading = list(self._builder._reading)
         try:
             return self._builder.lists(part.name, self._near, inner)
         except Unreadable as error:
-            self._builder._reading[:] = reading
             for trouble in error.troubles:
-                place = f"{trouble.place}: " if trouble.place else ""
-                line = f"line {trouble.line}: " if trouble.line else ""
-                self._complain(part.offset, f"{place}{line}{trouble.problem}", trouble.remedy)
+                where = str(trouble).removesuffix(f"; {trouble.remedy}")
+                self._complain(part.offset, where, trouble.remedy)
             return [], None
 
     def _variant(self, part: Variant, known: dict[str, Node]) -> Node:

@@ -70,13 +70,18 @@ def _indexed(folder: Path) -> Index:
 
 def _files(folder: Path) -> Iterator[Path]:
     number = 0
-    for root, folders, names in os.walk(folder):
+    for root, folders, names in os.walk(folder, onerror=_not_entered):
         folders.sort()
         for name in sorted(names):
             number += 1
             if number > FILES_MAX:
                 raise _unreadable(str(folder), f"has over {FILES_MAX:,} files", "give a folder of wildcards only")
             yield Path(root, name)
+
+
+def _not_entered(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise _unreadable(str(error.filename), f"cannot be read ({error.strerror})", "check it") from None
 
 
 def _unreadable(place: str, problem: str, remedy: str, line: int | None = None) -> Unreadable:
@@ -114,16 +119,19 @@ def _read_text(folder: Path, path: Path, name: str) -> WildcardList:
     place = path.relative_to(folder).as_posix()
     found: dict[str, int] = {}
     lines = _content(folder, path, TEXT_BYTES_MAX).replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    colours = []
+    troubles = []
     for number, line in enumerate(lines, 1):
         entry = line.strip()
         if entry and entry[0] != "#":
             found.setdefault(entry, number)
         elif _COLOUR.match(entry):
             remedy = f"write \\{entry} for the colour, or '# {entry[1:]}' for a comment"
-            colours.append(TemplateTrouble(place, number, None, f"{entry} would be left out as a comment", remedy))
-    if colours:
-        raise Unreadable(*colours)
+            troubles.append(TemplateTrouble(place, number, None, f"{entry} would be left out as a comment", remedy))
+        if "::" in entry and _WEIGHTED.match(entry):
+            remedy = r"put the list into a YAML file, or write \: for the signs"
+            troubles.append(TemplateTrouble(place, number, None, "a text file knows no weights", remedy))
+    if troubles:
+        raise Unreadable(*troubles)
     return _checked(WildcardList(name, place, list(found), None, list(found.values())))
 
 
@@ -211,4 +219,4 @@ def _listed(name: str, place: str, values: Callable[[], list[tuple[str, float]]]
         trouble = error.troubles[0]
         raise _unreadable(place, trouble.problem, trouble.remedy) from None
     weights = list(entries.values())
-    return _checked(WildcardList(name, place, list(entries), weights if len(set(weights)) > 1 else None))
+    return _checked(WildcardList(name, place, list(entries), weights if set(weights) - {1.0} else None))

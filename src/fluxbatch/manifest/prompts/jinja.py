@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import traceback
 from bisect import bisect_right
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from math import prod
 from random import Random
@@ -17,8 +17,9 @@ from jinja2.meta import find_undeclared_variables
 from fluxbatch.manifest.prompts.parts import Jinja
 from fluxbatch.manifest.prompts.sandbox import METER, PART, STEPS_COST, Bounded, Sandbox, TooMuch, Unprintable
 from fluxbatch.manifest.prompts.tree import Node, Row, Scope
-from fluxbatch.manifest.values import PROMPT_CHARACTERS_MAX, Unusable
+from fluxbatch.manifest.values import PROMPT_CHARACTERS_MAX, SHOWN_CHARACTERS_MAX, Unusable
 
+MESSAGE_MAX = 200
 _FORBIDDEN: Mapping[type[nodes.Node], str] = MappingProxyType(
     {
         nodes.Include: "include",
@@ -30,6 +31,18 @@ _FORBIDDEN: Mapping[type[nodes.Node], str] = MappingProxyType(
         nodes.ScopedEvalContextModifier: "autoescape",
     }
 )
+_ELSEWHERE: Mapping[str, str] = MappingProxyType(
+    {
+        "choice": "write {a|b}",
+        "weighted_choice": "write {3::a|b}",
+        "permutation": "write {2$$a|b|c}",
+        "wildcard": "write __name__",
+        "random": "write {a|b}; a sweep draws by chance with sample and a seed",
+        "randint": "make it an axis of the sweep, or write {1|2|3}",
+    }
+)
+"""Functions that dynamic prompts adds to Jinja, and what to write here."""
+
 _NO_FILTER = re.compile(r"No filter named '(.*)'")
 _UNDEFINED = re.compile(r"'(.*)' is undefined")
 _BROKEN = (TemplateError, ArithmeticError, TypeError, ValueError, LookupError, AttributeError, RecursionError)
@@ -37,11 +50,12 @@ _BROKEN = (TemplateError, ArithmeticError, TypeError, ValueError, LookupError, A
 
 
 class Misunderstood(Exception):
-    """Jinja that cannot be compiled; `line` counts within the source given."""
+    """Jinja that cannot be compiled; `line` counts within the source given. A frame knows the `piece` that is meant."""
 
-    def __init__(self, line: int, problem: str, remedy: str) -> None:
+    def __init__(self, line: int, problem: str, remedy: str, piece: Jinja | None = None) -> None:
         super().__init__(problem)
         self.line = line
+        self.piece = piece
         self.problem = problem
         self.remedy = remedy
 
@@ -83,14 +97,23 @@ def _police(tree: nodes.Template) -> None:
         word = _FORBIDDEN.get(type(node))
         if word:
             raise Misunderstood(node.lineno, f"{word} has no place in a prompt", "write the text itself")
-        name = getattr(node, "name", None) or getattr(node, "attr", None) or getattr(node, "arg", None)
-        if isinstance(node, nodes.Name | nodes.Getattr | nodes.Getitem | nodes.NSRef | nodes.Macro):
-            if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const):
-                name = node.arg.value
-            if isinstance(name, str) and name.startswith("_") and name != PART:
+        for name in _names_in(node):
+            if name.startswith("_") and name != PART:
                 raise Misunderstood(node.lineno, f"{name} begins with an underscore", "names begin with a letter")
+        if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name) and node.node.name in _ELSEWHERE:
+            raise Misunderstood(node.lineno, f"{node.node.name}() is not supported", _ELSEWHERE[node.node.name])
         if isinstance(node, nodes.For) and node.recursive:
             raise Misunderstood(node.lineno, "a recursive loop has no place in a prompt", "loop over a list")
+
+
+def _names_in(node: nodes.Node) -> Iterator[str]:
+    """The names of variables and attributes that a node mentions."""
+    if isinstance(node, nodes.Name | nodes.NSRef | nodes.Macro):
+        yield node.name
+    if isinstance(node, nodes.Getattr | nodes.NSRef):
+        yield node.attr
+    if isinstance(node, nodes.Getitem) and isinstance(node.arg, nodes.Const) and isinstance(node.arg.value, str):
+        yield node.arg.value
 
 
 def _explained(message: str) -> tuple[str, str]:
@@ -98,6 +121,8 @@ def _explained(message: str) -> tuple[str, str]:
     if no_filter:
         remedy = f"take one of: {', '.join(sorted(_sandbox().filters))}; a choice is written in single braces, {{a|b}}"
         return f"Jinja has no filter {no_filter[1]} here", remedy
+    if "unknown tag 'prompt'" in message:
+        return "{% prompt %} is not supported", "make what is looped over an axis of the sweep, or choices, {a|b}"
     if "end of print statement" in message or "unexpected char" in message:
         return f"Jinja: {message.rstrip('.')}", r"mend the expression, or write \{\{ for the signs"
     return f"Jinja: {message.rstrip('.')}", "mend it, or write {% raw %} … {% endraw %} around text"
@@ -119,7 +144,13 @@ def unusable(error: BaseException, where: str) -> Unusable:
         return Unusable(f"{where}: {message}", "write an expression that gives a text or a number")
     if isinstance(error, RecursionError):
         return Unusable(f"{where}: it calls itself without end", "end it")
-    return Unusable(f"{where}: {type(error).__name__}: {message}", "mend the expression, or the row's values")
+    return Unusable(
+        f"{where}: {type(error).__name__}: {message[:MESSAGE_MAX]}", "mend the expression, or the row's values"
+    )
+
+
+def _cut(source: str) -> str:
+    return source if len(source) <= SHOWN_CHARACTERS_MAX else f"{source[: SHOWN_CHARACTERS_MAX - 1]}…"
 
 
 class Expression:
@@ -129,7 +160,7 @@ class Expression:
 
     def __init__(self, jinja: Jinja) -> None:
         self._compiled = Compiled(jinja.whole)
-        self._where = f"{{{{ {jinja.text.strip()} }}}}"
+        self._where = _cut(jinja.whole)
         self.names = self._compiled.names
 
     def text(self, choice: int, scope: Scope) -> str:
@@ -156,19 +187,18 @@ class Frame:
         self.count = prod(part.count for part in parts)
         source, self._lines = _framed(pieces)
         self.jinja = [piece for piece in pieces if isinstance(piece, Jinja)]
-        ours = next((index for index, piece in enumerate(self.jinja) if PART in piece.whole), None)
-        if ours is not None:
-            raise Misunderstood(ours, f"{PART} begins with an underscore", "names begin with a letter")
+        for piece in self.jinja:
+            if PART in piece.whole:
+                raise Misunderstood(1, f"{PART} begins with an underscore", "names begin with a letter", piece)
         try:
             self._compiled = Compiled(source)
         except Misunderstood as error:
-            error.line = self._piece(error.line)
-            raise
+            raise Misunderstood(error.line, error.problem, error.remedy, self._piece(error.line)) from None
         self.names = self._compiled.names
 
-    def _piece(self, line: int) -> int:
-        """Which piece of Jinja (by number) a line of the source belongs to."""
-        return max(0, bisect_right(self._lines, line) - 1)
+    def _piece(self, line: int) -> Jinja:
+        """The piece of Jinja that a line of the source belongs to."""
+        return self.jinja[max(0, bisect_right(self._lines, line) - 1)]
 
     def text(self, choice: int, scope: Scope) -> str:
         digits = self._row.digits(choice)
@@ -187,7 +217,7 @@ class Frame:
         lines = [
             frame.lineno or 1 for frame in traceback.extract_tb(error.__traceback__) if frame.filename == "<prompt>"
         ]
-        return self.jinja[self._piece(lines[-1])].whole if lines and self.jinja else "the prompt"
+        return _cut(self._piece(lines[-1]).whole) if lines else "the prompt"
 
     def pick(self, rng: Random) -> int:
         return self._row.pick(rng)

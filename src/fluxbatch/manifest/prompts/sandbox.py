@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import operator
 import re
+import reprlib
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from decimal import Decimal
@@ -24,7 +25,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 from jinja2.visitor import NodeTransformer
 
-from fluxbatch.manifest.values import PROMPT_CHARACTERS_MAX, shown
+from fluxbatch.manifest.values import PROMPT_CHARACTERS_MAX, SHOWN_CHARACTERS_MAX
 
 CHARACTERS_MADE_MAX = 100 * PROMPT_CHARACTERS_MAX
 """How much text one rendering may make in all, also on the way."""
@@ -36,7 +37,7 @@ _STEP_COST = 1_000
 METER, STEPS_COST, PART, CONCAT, STEPS = "_meter", "_steps_cost", "_part", "_concat", "_steps"
 """The names under which a template finds what is ours; a user's names do not begin with an underscore."""
 
-_ATOMS = (str, int, float, Decimal, date)
+ATOMS = (str, int, float, Decimal, date)
 _FROM_JINJA = (
     "abs", "capitalize", "count", "d", "default", "dictsort", "first", "float", "int", "items", "last", "length",
     "list", "lower", "map", "max", "min", "reject", "rejectattr", "reverse", "select", "selectattr", "sort", "title",
@@ -82,6 +83,16 @@ class Meter:
             raise TooMuch("the template makes more text than a prompt can hold")
 
 
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = SHOWN_CHARACTERS_MAX
+_SHORT.maxlevel = 2
+
+
+def described(value: object) -> str:
+    """A value in a message, never written out at length: a short list may stand for gigabytes."""
+    return _SHORT.repr(value)
+
+
 def printable(value: object) -> str:
     """A value as it stands in a prompt. Only what has one form as text is printed."""
     if type(value) is str:
@@ -90,11 +101,11 @@ def printable(value: object) -> str:
         return str(value)  # raises: it is a StrictUndefined
     if isinstance(value, bool):
         raise Unprintable(f"{str(value).lower()} is no text (quote yes, no, on and off in YAML to keep them as text)")
-    if isinstance(value, _ATOMS):
+    if isinstance(value, ATOMS):
         return str(value)
     if value is None:
         raise Unprintable("there is nothing to print (null)")
-    raise Unprintable(f"{shown(value)} is no text")
+    raise Unprintable(f"{described(value)} is no text")
 
 
 def spent(context: Context, text: str) -> str:
@@ -201,7 +212,7 @@ def _sum_filter(numbers: Iterable[Any], start: int = 0) -> Any:
     total: Any = start
     for number in numbers:
         if not isinstance(number, int | float | Decimal):
-            raise Unprintable(f"{shown(number)} is no number to sum")
+            raise Unprintable(f"{described(number)} is no number to sum")
         total += number
     return total
 
@@ -271,7 +282,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
                 return joined(args[0], __obj.__self__)
         known = isinstance(__obj, Macro | BuiltinMethodType | MethodType) or __obj in __self._functions
         if not known and __obj is not __context.parent.get(PART):
-            raise Unprintable(f"{shown(__obj)} is not to be called")
+            raise Unprintable(f"{described(__obj)} is not to be called")
         return super().call(__context, __obj, *args, **kwargs)
 
 

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 
 from fluxbatch.manifest.prompts.parts import Assign, Jinja, Option, Part, Text, Use, Variant, Wildcard
 from fluxbatch.manifest.prompts.scan import Kind, jinja_piece
+from fluxbatch.manifest.prompts.writer import Writer, trimmed
 
 NESTING_MAX = 50
 SEPARATOR = ", "
@@ -35,8 +36,8 @@ _MINUS_WEIGHT = re.compile(r"\s*-[0-9.]+\s*::")
 _VARIABLE = re.compile(r"\$\{\s*([A-Za-z_-][A-Za-z0-9_-]*)\s*(?:(\?)?=(!)?|(:)|(?=\}))\s*")
 _WILDCARD = re.compile(r"__([~!@]?)([^\s_{}#$()|:,;][^{}#$()|:,;\n]*?)(?=\(|__)")
 _ARGUMENT = re.compile(r"\s*([A-Za-z_-][A-Za-z0-9_-]*)\s*=\s*")
+_BLANK = re.compile(r"\s+")
 _LINE_REST = re.compile(r"[ \t]*\n")
-_BREAK = re.compile(r"[ \t]*\n\s*")
 
 Complain = Callable[[int, str, str], None]
 """Takes the offset, the problem and the remedy."""
@@ -66,7 +67,7 @@ class Parser:
 
     def _sequence(self, stops: str) -> tuple[Part, ...]:
         """The parts up to one of the stops, which is not taken; or to the end."""
-        writer = Writer(within=bool(stops))
+        writer = Writer(within=bool(stops) or not self._jinja)
         self._depth += 1
         if self._depth > NESTING_MAX:
             raise TooDeep
@@ -158,6 +159,7 @@ class Parser:
 
     def _variant(self) -> Variant:
         start, self._at = self._at, self._at + 1
+        self._skip_blank()
         sampler = _SAMPLER.match(self._source, self._at)
         if sampler:
             self._complain(sampler.start(1), *_sampled(sampler[1]))
@@ -191,7 +193,15 @@ class Parser:
             low, high = high, low
         return low, high, separator[1] if separator else SEPARATOR, True
 
+    def _skip_blank(self) -> None:
+        """Goes past whitespace and comments."""
+        while (blank := _BLANK.match(self._source, self._at)) or (
+            self._source.startswith(("#", "/"), self._at) and self._comment()
+        ):
+            self._at = blank.end() if blank else self._at
+
     def _option(self) -> Option:
+        self._skip_blank()
         weight = _WEIGHT.match(self._source, self._at)
         if weight:
             self._at = weight.end()
@@ -201,10 +211,9 @@ class Parser:
 
     def _check_single(self, option: Option, start: int) -> None:
         """`{animal}` is what people write who mean a variable, and `{"scene": …}` who mean JSON."""
-        parts = option.parts
-        if len(parts) > 1 or (parts and not isinstance(parts[0], Text)):
+        if not all(isinstance(part, Text) for part in option.parts):
             return
-        text = parts[0].text if parts and isinstance(parts[0], Text) else ""
+        text = "".join(part.text for part in option.parts if isinstance(part, Text))
         if not text:
             self._complain(start, "empty braces", r"write \{\} for the signs, or options, {a|b}")
         elif text[:1] in ('"', "'"):
@@ -230,7 +239,7 @@ class Parser:
         self._at = head.end()
         name, keeps, at_once, colon = head.groups()
         has_value = colon is not None or not self._source.startswith("}", self._at) or "=" in head.group()
-        value = _trimmed(self._sequence("}")) if has_value else ()
+        value = trimmed(self._sequence("}")) if has_value else ()
         self._expect("}", start, "${")
         if "=" in head.group():
             return Assign(name, value, at_once is not None, keeps is not None, start)
@@ -260,7 +269,7 @@ class Parser:
                 self._sequence(",)")
                 continue
             self._at = head.end()
-            yield head[1], _trimmed(self._sequence(",)"))
+            yield head[1], trimmed(self._sequence(",)"))
         if self._source.startswith(")", self._at):
             self._at += 1
 
@@ -291,63 +300,6 @@ class Parser:
             word = source[at : at + 20].split()[0]
             self._complain(at, f"{word} may be a comment or text", r"write '# …' for a comment, \# for the sign")
         return False
-
-
-class Writer:
-    """Collects parts; knows which whitespace may go."""
-
-    def __init__(self, *, within: bool) -> None:
-        self._parts: list[Part] = []
-        self._pieces: list[str] = []
-        self._within = within
-
-    def text(self, text: str) -> None:
-        """Text as written; within braces, a line break with what is around it is one space."""
-        if self._within:
-            if not self._parts and not self._pieces:
-                text = text.lstrip()
-            text = _BREAK.sub("\n", text)
-        if text:
-            self._pieces.append(text)
-
-    def literal(self, text: str) -> None:
-        """Text that stays as it is, whitespace and all."""
-        self._flush()
-        self._parts.append(Text(text))
-
-    def trim(self) -> None:
-        """Take away the spaces at the end."""
-        if self._pieces:
-            self._pieces[-1] = self._pieces[-1].rstrip(" \t")
-
-    def part(self, part: Part) -> None:
-        self._flush()
-        self._parts.append(part)
-
-    def _flush(self) -> None:
-        if self._pieces:
-            text = "".join(self._pieces)
-            if self._within:
-                text = re.sub(r"\s*\n\s*", " ", text)
-            self._parts.append(Text(text))
-            self._pieces = []
-
-    def parts(self) -> tuple[Part, ...]:
-        if self._within and self._pieces:
-            text = "".join(self._pieces)
-            stripped = text.rstrip()
-            if "\n" in text[len(stripped) :]:
-                self._pieces = [stripped] if stripped else []
-        self._flush()
-        return tuple(self._parts)
-
-
-def _trimmed(parts: tuple[Part, ...]) -> tuple[Part, ...]:
-    """A value without the whitespace at its end."""
-    if parts and isinstance(parts[-1], Text):
-        text = parts[-1].text.rstrip()
-        return (*parts[:-1], Text(text)) if text else parts[:-1]
-    return parts
 
 
 def _unfinished(mark: str) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from random import Random
+from typing import NamedTuple
 
 from fluxbatch.manifest.prompts.build import COUNT_BITS_MAX, Builder
 from fluxbatch.manifest.prompts.jinja import unusable
@@ -30,6 +31,8 @@ class PromptTemplate:
         self.is_plain = all(isinstance(part, Literal | Name) for part in parts)
         """Whether it is text and variables only: then there is one prompt to a row, and it is quickly made."""
         self._pieces = [part.literal if isinstance(part, Literal) else "" for part in parts] if self.is_plain else []
+        self.pieces = tuple(_piece(part) for part in parts) if self.is_plain else ()
+        """What a plain template joins: texts and variables in turn. The whole is stripped at both ends."""
         self._slots = tuple((index, part.name) for index, part in enumerate(parts) if isinstance(part, Name))
 
     def count(self) -> int:
@@ -43,10 +46,12 @@ class PromptTemplate:
         be said of the row) if a variable has no value, or what comes out is no prompt.
         """
         if self.is_plain:
+            if choice:
+                raise IndexError(f"choice {choice} of 1")
             pieces = self._pieces.copy()
             for index, name in self._slots:
                 value = values.get(name)
-                pieces[index] = value if type(value) is str else _printed(name, values)
+                pieces[index] = value if type(value) is str else named(name, values)
             text = "".join(pieces).strip()
         else:
             if not 0 <= choice < self._root.count:
@@ -59,7 +64,7 @@ class PromptTemplate:
     def _rendered(self, values: Mapping[str, object], choice: int) -> str:
         try:
             return self._root.text(choice, Scope(values))
-        except TooMuch as error:
+        except (TooMuch, RecursionError) as error:
             raise unusable(error, "the prompt") from None
 
     def pick(self, rng: Random) -> int:
@@ -71,8 +76,15 @@ class PromptTemplate:
         return self.render(values, self.pick(rng))
 
 
-def _printed(name: str, values: Mapping[str, object]) -> str:
-    return named(name, values)
+class Piece(NamedTuple):
+    """A text, or a variable by name."""
+
+    text: str
+    is_variable: bool
+
+
+def _piece(part: Node) -> Piece:
+    return Piece(part.name, True) if isinstance(part, Name) else Piece(part.text(0, Scope({})), False)
 
 
 def compile_text(source: str, wildcards: Wildcards) -> Node:
@@ -81,12 +93,18 @@ def compile_text(source: str, wildcards: Wildcards) -> Node:
         problem, remedy = f"the template has {len(source)} characters", f"shorten it to {PROMPT_CHARACTERS_MAX}"
         raise PromptTemplateError([TemplateTrouble("", None, None, problem, remedy)])
     builder = Builder(wildcards)
-    root = builder.build(source.replace("\r\n", "\n").strip())
+    try:
+        root = builder.build(source.replace("\r\n", "\n").strip())
+    except RecursionError:
+        problem = "choices within wildcards within choices, too deep to be read"
+        raise PromptTemplateError([TemplateTrouble("", None, None, problem, "write them flatter")]) from None
     if builder.troubles:
-        raise PromptTemplateError(
-            sorted(builder.troubles, key=lambda trouble: (trouble.line or 0, trouble.column or 0))
-        )
+        raise PromptTemplateError(sorted(builder.troubles, key=_order))
     return root
+
+
+def _order(trouble: TemplateTrouble) -> tuple[str, int, int]:
+    return trouble.place, trouble.line or 0, trouble.column or 0
 
 
 NO_WILDCARDS = Wildcards()

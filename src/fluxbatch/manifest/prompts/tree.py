@@ -13,9 +13,13 @@ from math import prod
 from random import Random
 from typing import Protocol
 
+from jinja2 import Undefined
+
 from fluxbatch.manifest.prompts.arrangements import Arrangements
-from fluxbatch.manifest.prompts.sandbox import Meter, printable
-from fluxbatch.manifest.values import Unusable, shown
+from fluxbatch.manifest.prompts.sandbox import ATOMS, Meter, described
+from fluxbatch.manifest.values import Unusable
+
+_MISSING = object()
 
 
 class Scope:
@@ -77,12 +81,11 @@ class Name:
 
 def named(name: str, values: Mapping[str, object]) -> str:
     """A variable's value as text. Unusable if there is none, or it is none."""
-    try:
-        value = values[name]
-    except KeyError:
-        raise Unusable(f"the prompt needs {name}, which has no value", f"give the sweep an axis {name}") from None
+    value = values.get(name, _MISSING)
     if type(value) is str:
         return value
+    if value is _MISSING or isinstance(value, Undefined):
+        raise Unusable(f"the prompt needs {name}, which has no value", f"give the sweep an axis {name}")
     if value is None:
         remedy = f"give it one, or write {{{{ {name} or '' }}}} where it may be missing"
         raise Unusable(f"{name} has no value in this row", remedy)
@@ -91,9 +94,11 @@ def named(name: str, values: Mapping[str, object]) -> str:
         raise Unusable(f"{name} is {str(value).lower()}, no text", remedy)
     if isinstance(value, list | tuple | dict):
         raise Unusable(
-            f"{name} is {shown(value)}, no text", f"write {{{{ {name} | join(', ') }}}}, or take an item of it"
+            f"{name} is {described(value)}, no text", f"write {{{{ {name} | join(', ') }}}}, or take an item of it"
         )
-    return printable(value)
+    if not isinstance(value, ATOMS):
+        raise Unusable(f"{name} is {described(value)}, no text", "give it a text or a number")
+    return str(value)
 
 
 class Row:
@@ -239,7 +244,10 @@ class Decided:
         self._slot = slot
 
     def text(self, choice: int, scope: Scope) -> str:
-        text = scope.decided[self._slot]
+        text = scope.decided.get(self._slot)
+        if text is None:
+            problem = "a variable was used, but not set: its ${…=!…} stands in a part that this row leaves out"
+            raise Unusable(problem, "set it before the {% if %}")
         scope.meter.spend(len(text))
         return text
 

@@ -27,9 +27,11 @@ class WildcardList:
     weights: Sequence[float] | None = None
     lines: Sequence[int] | None = None
 
-    def where(self, index: int) -> str:
-        line = index + 1 if self.lines is None else self.lines[index]
-        return f"{self.place}:{line}"
+    def where(self, index: int) -> tuple[str, int]:
+        """In which text an entry stands, and on which line."""
+        if self.lines is None:
+            return f"{self.place}, entry {index + 1}", 1
+        return self.place, self.lines[index]
 
 
 class Unreadable(Exception):
@@ -100,7 +102,7 @@ class Wildcards:
                 _trouble(f"no wildcard matches __{name}__{hint}", f"mend it, or add a file to {self.origin}")
             )
         near = difflib.get_close_matches(wanted, index, n=3, cutoff=0.6)
-        near += [known for known in index if known.endswith("/" + wanted)][: SHOWN_MAX - len(near)]
+        near = list(dict.fromkeys((*near, *(known for known in index if known.endswith("/" + wanted)))))[:SHOWN_MAX]
         hint = f"did you mean {' or '.join(f'__{known}__' for known in near)}? Else" if near else ""
         remedy = f"{hint} put {wanted}.txt into {self.origin}, or write \\_\\_ for the signs".strip()
         raise Unreadable(_trouble(f"there is no wildcard {wanted}", remedy))
