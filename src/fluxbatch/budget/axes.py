@@ -18,8 +18,9 @@ next picture of the same cell stands a golden section further on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, fields
+from functools import partial
 from math import gcd, lcm
 from operator import attrgetter
 
@@ -32,28 +33,26 @@ PLACES = 2**18
 CELLS = 2**16
 """Of so many cells the pictures are counted; those of further ones stand side by side."""
 GOLDEN = 0.6180339887498949
+Value = Callable[[ImageRequest], Hashable]
+"""Reads one column of a picture."""
 _NO_PARAMETERS = {"row", "id", "model", "width", "height", "references", "key", "own"}
-_PARAMETERS = tuple(f.name for f in fields(ImageRequest) if f.name not in _NO_PARAMETERS)
-_parameters = attrgetter(*_PARAMETERS)
-_COLUMNS = ("model", "size", "references", *_PARAMETERS)
+_PARAMETERS: dict[str, Value] = {
+    "model": attrgetter("model.id"),
+    "size": attrgetter("width", "height"),
+    "references": lambda request: tuple(reference.sha256 for reference in request.references),
+    **{f.name: attrgetter(f.name) for f in fields(ImageRequest) if f.name not in _NO_PARAMETERS},
+}
 
 
-def columns_of(request: ImageRequest) -> tuple[str, ...]:
-    """The names of what may be an axis: parameters first, then the user's own columns."""
-    return _COLUMNS if request.own is None else (*_COLUMNS, *request.own.batch.schema.names)
+def columns_of(request: ImageRequest) -> dict[str, Value]:
+    """What may be an axis of a manifest with this picture: the parameters first, then the user's own columns."""
+    own = () if request.own is None else request.own.batch.schema.names
+    return _PARAMETERS | {name: partial(_own_value, index) for index, name in enumerate(own)}
 
 
-def values_of(request: ImageRequest) -> list[object]:
-    """The value of each, hashable."""
-    references = tuple(reference.sha256 for reference in request.references)
-    values = [request.model.id, (request.width, request.height), references, *_parameters(request)]
-    if request.own is not None:
-        index = request.own.index
-        values += [_hashed(column[index]) for column in request.own.batch.columns]
-    return values
-
-
-def _hashed(value: pa.Scalar) -> int:
+def _own_value(column: int, request: ImageRequest) -> int:
+    assert request.own is not None
+    value = request.own.batch.column(column)[request.own.index]
     return hash(value.value if isinstance(value, pa.DictionaryScalar) else value)  # a code means little by itself
 
 
@@ -62,9 +61,9 @@ class Axis:
     """One axis: its column, and the number of each value on it."""
 
     name: str
-    column: int
+    value: Value
     length: int
-    numbers: dict[object, int]
+    numbers: dict[Hashable, int]
 
 
 def _step(length: int, index: int) -> int:
@@ -86,17 +85,16 @@ class Places:
     def __init__(self, axes: Axes) -> None:
         self._whole = whole = lcm(*(axis.length for axis in axes.axes))
         self._weights = [
-            (axis.column, axis.numbers, _step(axis.length, index) * whole // axis.length, index * whole // axis.length)
+            (axis.value, axis.numbers, _step(axis.length, index) * whole // axis.length, index * whole // axis.length)
             for index, axis in enumerate(axes.axes)
         ]
         self._met: dict[int, int] = {}
 
     def next(self, request: ImageRequest) -> int:
         """Where the picture stands, in 0 … 2**18 - 1."""
-        values, whole = values_of(request), self._whole
-        cell, first, second = [], 0, 0
-        for column, numbers, weight, other in self._weights:
-            number = numbers.get(values[column], 0)
+        cell, first, second, whole = [], 0, 0, self._whole
+        for value, numbers, weight, other in self._weights:
+            number = numbers.get(value(request), 0)
             cell.append(number)
             first += number * weight
             second += number * other
@@ -113,55 +111,61 @@ class Survey:
     """Finds the axes in one reading: `see` each picture, then ask for `axes`. Holds the values, never a row."""
 
     def __init__(self) -> None:
-        self._names: tuple[str, ...] = ()
-        self._codes: list[dict[object, int]] = []
+        self._columns: list[tuple[str, Value]] = []
+        self._codes: list[dict[Hashable, int]] = []
         self._first_seen: list[list[list[int]]] = []
         """By column and code: the codes of all columns in the row where it was seen first."""
         self._decides: list[set[int]] = []
         """By column: the columns whose value has followed from its value so far."""
         self._open: list[int] = []
+        self._constant: set[int] = set()
+        """The columns with one value so far. They decide each other, which is noted when one gets its second value."""
 
     def see(self, request: ImageRequest) -> None:
-        if not self._names:
+        if not self._columns:
             self._begin(columns_of(request))
-        values = values_of(request)
-        codes = [-1] * len(values)
+        codes = [-1] * len(self._columns)
         for column in self._open:
-            known = self._codes[column]
-            codes[column] = known.setdefault(values[column], len(known))
+            known, value = self._codes[column], self._columns[column][1](request)
+            codes[column] = known.setdefault(value, len(known))
         for column in self._open:
             self._compare(column, codes)
+        self._constant = {column for column in self._constant if not codes[column]}
         for column in [column for column in self._open if len(self._codes[column]) > VALUES_MAX]:
             self._open.remove(column)
             self._codes[column], self._first_seen[column] = {}, []
 
-    def _begin(self, names: tuple[str, ...]) -> None:
-        self._names = names
-        self._codes = [{} for _ in names]
-        self._first_seen = [[] for _ in names]
-        self._decides = [set(range(len(names))) - {column} for column in range(len(names))]
-        self._open = list(range(len(names)))
+    def _begin(self, columns: dict[str, Value]) -> None:
+        self._columns = list(columns.items())
+        count = len(columns)
+        self._codes = [{} for _ in range(count)]
+        self._first_seen = [[] for _ in range(count)]
+        self._decides = [set() for _ in range(count)]
+        self._open = list(range(count))
+        self._constant = set(self._open)
 
     def _compare(self, column: int, codes: list[int]) -> None:
         seen, code = self._first_seen[column], codes[column]
         if code == len(seen):
+            if code == 1:
+                self._decides[column] = self._constant - {column}
             seen.append(codes)
             return
-        first = seen[code]
-        if self._decides[column] and first != codes:
-            self._decides[column] = {other for other in self._decides[column] if first[other] == codes[other]}
+        decided = self._decides[column]
+        if decided and seen[code] != codes:
+            first = seen[code]
+            self._decides[column] = {other for other in decided if first[other] == codes[other]}
 
     def axes(self) -> Axes:
         """The axes, coarse ones first."""
-        found: list[Axis] = []
+        found: dict[int, Axis] = {}
         usable = [column for column in self._open if len(self._codes[column]) > 1]
         for column in sorted(usable, key=lambda column: (len(self._codes[column]), column)):
-            coarser = [axis.column for axis in found if axis.column in self._decides[column]]
-            numbers = self._within(column, coarser)
+            numbers = self._within(column, [other for other in found if other in self._decides[column]])
             if max(numbers) > 0:
                 by_value = dict(zip(self._codes[column], numbers, strict=True))
-                found.append(Axis(self._names[column], column, max(numbers) + 1, by_value))
-        return Axes(tuple(found))
+                found[column] = Axis(*self._columns[column], max(numbers) + 1, by_value)
+        return Axes(tuple(found.values()))
 
     def _within(self, column: int, coarser: Iterable[int]) -> list[int]:
         """The number of each value among those with the same values of the coarser axes."""

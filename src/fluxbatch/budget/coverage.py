@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from fluxbatch.budget.axes import Axis, values_of
+from fluxbatch.budget.axes import Axis
 from fluxbatch.budget.plan import Histories, IsDue, Plan, Shape, with_histories
 from fluxbatch.budget.selection import Picked
 from fluxbatch.manifest.reader import Rejected
@@ -39,9 +39,10 @@ class _Counted:
         self._asked: Counter[object] = Counter()
         self._there: Counter[object] = Counter()
 
-    def add(self, values: Sequence[object], is_there: bool) -> None:
-        self._asked[values[self._axis.column]] += 1
-        self._there[values[self._axis.column]] += is_there
+    def add(self, request: ImageRequest, is_there: bool) -> None:
+        value = self._axis.value(request)
+        self._asked[value] += 1
+        self._there[value] += is_there
 
     def cover(self) -> AxisCover:
         shares = [self._there[value] / count for value, count in self._asked.items()]
@@ -61,7 +62,6 @@ def cover(rows: Iterable[ImageRequest | Rejected], plan: Plan, histories: Histor
         request, history = row
         taken = taking.takes(request, is_due(history) and not selection.is_too_dear(request))
         shapes[Shape.of(request)] += taken
-        values = values_of(request) if counted else ()
         for axis in counted:
-            axis.add(values, taken or history.made)
+            axis.add(request, taken or history.made)
     return Coverage(shapes, [axis.cover() for axis in counted])
