@@ -132,6 +132,11 @@ class TestAxes:
         rows = [with_own(picture(n + 1, prompt=f"animal {n}"), kinds, n) for n in range(30)]
         assert self.named(rows) == {"kind": 3, "prompt": 10}
 
+    def test_a_users_column_named_like_a_parameter_is_another_axis(self):
+        words = pa.record_batch({"size": [f"fits {n // 2}" for n in range(4)]})
+        rows = [with_own(picture(n + 1, (512, 256)[n % 2], 512, prompt="p"), words, n) for n in range(4)]
+        assert [(axis.name, axis.length) for axis in axes_of(rows).axes] == [("size", 2), ("size", 2)]
+
     def test_size_is_one_axis(self):
         sizes = [(512, 512), (512, 256), (256, 512)]
         rows = [picture(n + 1, *size, prompt=f"p{m}") for m in range(4) for n, size in enumerate(sizes)]

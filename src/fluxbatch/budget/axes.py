@@ -1,9 +1,9 @@
 """The axes of a manifest, found in its rows, and a place for each picture that samples all of them evenly. Pure.
 
 An *axis* is a parameter or a column of the user's with at least two and at most 4,096 values; a *cell* is a value of
-each. Columns that say the same
-(zipped ones, a word and its number) are one axis. Where a column follows from another (the animal from the prompt that
-names it), the finer one counts what the coarser ones leave open: its number among those with the same coarser values.
+each. Columns that say the same (zipped ones, a word and its number) are one axis. Where a column follows from another
+(the animal from the prompt that names it), the finer one counts what the coarser ones leave open: its number among
+those with the same coarser values.
 
 A picture with the numbers c1, c2, … on axes of the lengths m1, m2, … stands at the fraction
 
@@ -44,10 +44,10 @@ _PARAMETERS: dict[str, Value] = {
 }
 
 
-def columns_of(request: ImageRequest) -> dict[str, Value]:
+def columns_of(request: ImageRequest) -> list[tuple[str, Value]]:
     """What may be an axis of a manifest with this picture: the parameters first, then the user's own columns."""
     own = () if request.own is None else request.own.batch.schema.names
-    return _PARAMETERS | {name: partial(_own_value, index) for index, name in enumerate(own)}
+    return [*_PARAMETERS.items(), *((name, partial(_own_value, index)) for index, name in enumerate(own))]
 
 
 def _own_value(column: int, request: ImageRequest) -> int:
@@ -135,8 +135,8 @@ class Survey:
             self._open.remove(column)
             self._codes[column], self._first_seen[column] = {}, []
 
-    def _begin(self, columns: dict[str, Value]) -> None:
-        self._columns = list(columns.items())
+    def _begin(self, columns: list[tuple[str, Value]]) -> None:
+        self._columns = columns
         count = len(columns)
         self._codes = [{} for _ in range(count)]
         self._first_seen = [[] for _ in range(count)]
