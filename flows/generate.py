@@ -41,7 +41,7 @@ from fluxbatch.models.money import parse_usd
 from fluxbatch.prepare import prepared
 from fluxbatch.report import REPORT, picture_rows, spend_rows, to_markdown
 from fluxbatch.run import drive, open_batch, simulated
-from fluxbatch.settings import Settings, load_settings
+from fluxbatch.settings import OnBudget, Settings, load_settings
 from fluxbatch.summary import Summary
 
 log = logging.getLogger("fluxbatch.flow")
@@ -75,6 +75,14 @@ async def generate_dataset(
     resend_failed: Annotated[int | None, Field(ge=0, description="Tries more after a failed answer")] = None,
     resend_lost: Annotated[int | None, Field(ge=0, description="Tries more after a lost answer")] = None,
     resend_refused: Annotated[bool, Field(description="Send refused and invalid rows again")] = False,
+    on_budget: Annotated[
+        OnBudget | None, Field(description="What is bought when the budget does not cover all")
+    ] = None,
+    max_price_per_picture: Annotated[str | None, Field(description="US dollars that one may cost at most")] = None,
+    limit: Annotated[int | None, Field(ge=1, description="Only the first so many pictures")] = None,
+    sample: Annotated[int | None, Field(ge=1, description="Only so many pictures, drawn by sample_seed")] = None,
+    sample_seed: Annotated[int | None, Field(description="Which pictures the sample draws")] = None,
+    preview: Annotated[int | None, Field(ge=1, description="Only so many pictures, at the corners of a sweep")] = None,
     columns: Annotated[dict[str, str] | None, Field(description='Parameter to header: {"prompt": "Prompt"}')] = None,
     own_columns: Annotated[list[str] | None, Field(description="Headers that look like parameters and are not")] = None,
     allow_hosts: Annotated[list[str] | None, Field(description="Hosts that references may be fetched from")] = None,
@@ -132,12 +140,12 @@ async def _progress(batch: Batch) -> AsyncIterator[None]:
 
 async def _move(batch: Batch, done: asyncio.Event) -> None:
     with out_of_the_way("the progress"):
-        artifact = await acreate_progress_artifact(0.0, key="pictures", description="pictures done of all asked")
+        artifact = await acreate_progress_artifact(0.0, key="pictures", description="pictures done of those that fit")
         while not done.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(PROGRESS_EVERY_S):
                     await done.wait()
-            share = 100.0 * batch.tally.done / max(1, batch.tally.asked)
+            share = 100.0 * batch.tally.done / max(1, batch.tally.goal)
             await aupdate_progress_artifact(artifact, progress=share)
 
 

@@ -21,6 +21,16 @@ def test_pictures_add_up_to_what_was_asked():
     assert counts.pop("asked") == sum(counts.values()) == 100
 
 
+def test_what_is_too_dear_and_what_was_not_asked_for_is_told():
+    summary = replace(CLEAN, made=82, too_dear=8, not_selected=1000)
+    counts = dict(picture_rows(summary))
+    assert counts.pop("asked") == sum(counts.values()) == 100
+    text = to_markdown(summary, "cats.csv")
+    assert ["too dear", "8"] in cells(text)
+    assert "1,000 more pictures of the manifest were not asked for." in text
+    assert "not asked for" not in to_markdown(CLEAN, "cats.csv")
+
+
 def test_the_spend_is_exact():
     assert spend_rows(SUMMARY) == [
         ("budget", "$20"),

@@ -118,6 +118,11 @@ def test_what_is_set_to_nothing_is_not_set(monkeypatch: pytest.MonkeyPatch):
         ("deadline", "0"),
         ("deadline", "nan"),
         ("skip_invalid", "perhaps"),
+        ("on_budget", "dearest-first"),
+        ("limit", "0"),
+        ("sample", "0"),
+        ("sample_seed", "1.5"),
+        ("preview", "-1"),
     ],
 )
 def test_what_makes_no_sense_is_refused_by_name_and_value(name: str, value: str, monkeypatch: pytest.MonkeyPatch):
@@ -145,6 +150,8 @@ def test_each_setting_has_its_environment_variable(monkeypatch: pytest.MonkeyPat
         "guidance": 2.5, "fit": "cover", "rate": 0.0, "max_in_flight": 7, "rows_per_shard": 9, "skip_invalid": True,
         "resend_failed": 4, "resend_lost": 5, "resend_refused": True, "patience": 1.5, "deadline": 250.0,
         "allow_hosts": ("images.example.com", "*.example.net:8443"), "refetch": True,
+        "on_budget": "spread", "max_price_per_picture": "0.05",
+        "limit": 6, "sample": 8, "sample_seed": -2, "preview": 10,
         "models": Path("/elsewhere/models.toml"),
     }  # fmt: skip
     assert set(given) == set(Settings.model_fields) - {"account_id", "api_token", "base_url"}

@@ -88,6 +88,18 @@ def test_counts_in_json_add_up_to_what_was_asked():
     assert sum(told[name] for name in ("already", "made", "refused", "failed", "unknown", "left")) == told["asked"]
 
 
+def test_what_is_too_dear_is_counted_apart_and_is_no_failure():
+    found = replace(CLEAN, made=82, too_dear=8, not_selected=1000)
+    told = found.to_dict()
+    counts = ("already", "made", "refused", "failed", "unknown", "too_dear", "left")
+    assert sum(told[name] for name in counts) == told["asked"]
+    assert told["not_selected"] == 1000
+    assert found.exit_code == 0
+    text = shown(found)
+    assert "8 (above --max-price-per-picture; failures.parquet)" in text
+    assert "1,000 more in the manifest" in text
+
+
 def tally() -> Tally:
     balance = Balance(10**9, spent=charge(300), reserved=charge(7), unknown=charge(50))
     found = Tally(balance, asked=12, already=2, ended=Counter({End.REFUSED: 1, End.INVALID: 1, End.LOST: 1}))

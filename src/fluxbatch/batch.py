@@ -10,10 +10,12 @@ from functools import partial
 
 from fluxbatch.budget import ledger
 from fluxbatch.budget import store as side
-from fluxbatch.budget.entries import End, History
+from fluxbatch.budget.entries import USED_UP, End, History
 from fluxbatch.budget.journal import Journal
 from fluxbatch.budget.plan import with_histories
-from fluxbatch.dataset.failures import FailureWriter
+from fluxbatch.budget.rounds import Rounds
+from fluxbatch.budget.selection import Picked
+from fluxbatch.dataset.failures import TOO_DEAR, FailureWriter
 from fluxbatch.dataset.files import put_atomic
 from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.shards import seal
@@ -26,7 +28,7 @@ from fluxbatch.dispatch.tally import Tally
 from fluxbatch.errors import LedgerError, StorageError
 from fluxbatch.manifest.reader import Rejected
 from fluxbatch.manifest.request import ImageRequest
-from fluxbatch.models.money import ZERO, Money
+from fluxbatch.models.money import ZERO, Money, exact
 from fluxbatch.prepare import Prepared, histories_of, now_text, now_us
 from fluxbatch.report import REPORT, to_markdown
 from fluxbatch.summary import Summary, summaries_of, summarise
@@ -61,6 +63,9 @@ class Batch:
     _unsealed: dict[str, Spooled] = field(default_factory=dict)
     _reached: Money = ZERO
     """What the due pictures that have ended should have cost: the rest is what is left to pay."""
+    _open: int = 0
+    """Pictures that were given to a shard and have not ended."""
+    _settled: asyncio.Event = field(default_factory=asyncio.Event)
     _sealing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
@@ -75,14 +80,29 @@ class Batch:
         """The slices that have something to send or to seal, in order."""
         self._unsealed = dict(self.prepared.recovery.unsealed)
         plan = self.prepared.plan
-        if not plan.due and not plan.ended and not self._unsealed:
+        if not plan.due and not plan.ended and not plan.too_dear and not self._unsealed:
             return  # all is made: the manifest need not be read again to find nothing
-        slices = enumerate(self._slices())
-        while (found := await self.engine.behind(next, slices, None)) is not None:
-            shard = self._shard(*found)
-            if shard.due or shard.waiting:
-                shard.line = self.engine.ahead.line(one.request.model.id for one in shard.due)
-                yield shard
+        rounds = None if plan.order is None else plan.order.rounds()
+        is_first, is_more = True, rounds is not None and rounds.begin(self.tally.balance.free_nano_usd) is not None
+        while is_first or is_more:
+            slices = enumerate(self._slices(rounds, is_first))
+            while (found := await self.engine.behind(next, slices, None)) is not None:
+                shard = self._shard(*found)
+                if shard.due or shard.waiting:
+                    shard.line = self.engine.ahead.line(one.request.model.id for one in shard.due)
+                    yield shard
+            is_first, is_more = False, rounds is not None and await self._has_room(rounds)
+
+    async def _has_room(self, rounds: Rounds) -> bool:
+        """Begin another round with what this one has left, when all of it has ended. Ends the run when nothing fits."""
+        while self._open:
+            self._settled.clear()
+            await self._settled.wait()
+        if not self.stop.is_set and rounds.begin(self.tally.balance.free_nano_usd) is not None:
+            return True
+        if rounds.left or self.engine.passed_over:
+            self.stop.request(StoppedBy.BUDGET, USED_UP)
+        return False
 
     async def work(self, shard: Shard) -> None:
         """Send what the shard still lacks, then seal what it has."""
@@ -105,16 +125,28 @@ class Batch:
         self.summary = self._summary()  # only now: what went wrong on the way here is told as well
         return self.summary
 
-    def _slices(self) -> Iterator[list[Asked | Rejected]]:
+    def _slices(self, rounds: Rounds | None, is_first: bool) -> Iterator[list[Asked | Rejected]]:
         prepared = self.prepared
         chunk: list[Asked | Rejected] = []
-        for row in with_histories(prepared.manifest.rows(), histories_of(prepared.store, prepared.dataset.id)):
-            chunk.append(row)
+        picked = Picked(prepared.manifest.rows(), prepared.plan.selection)
+        for row in with_histories(picked, histories_of(prepared.store, prepared.dataset.id)):
+            if rounds is None or self._is_in(row, rounds, is_first):
+                chunk.append(row)
             if len(chunk) >= prepared.job.settings.rows_per_shard:
                 yield chunk
                 chunk = []
         if chunk:
             yield chunk
+
+    def _is_in(self, row: Asked | Rejected, rounds: Rounds, is_first: bool) -> bool:
+        """What is not due is seen to by the first round; of what is due each round has its own."""
+        if isinstance(row, Rejected):
+            return is_first
+        is_due = self._is_due(*row)
+        return rounds.takes(row[0], is_due) or (is_first and not is_due)
+
+    def _is_due(self, request: ImageRequest, history: History) -> bool:
+        return is_due(history, self.engine.policy) and not self.prepared.plan.selection.is_too_dear(request)
 
     def _shard(self, number: int, rows: Sequence[Asked | Rejected]) -> Shard:
         asked = [row for row in rows if not isinstance(row, Rejected)]
@@ -124,14 +156,20 @@ class Batch:
         for request, history in asked:
             if (spooled := self._unsealed.pop(request.key, None)) is not None:
                 shard.waiting.append(spooled)
-            if is_due(history, self.engine.policy):
+            if self._is_due(request, history):
                 shard.due.append(Due(request, history))
+            elif is_due(history, self.engine.policy):
+                self._note_too_dear(request, history)
             elif not history.made:
                 past = (history.attempts, history.code, history.message, history.unknown)
                 self._note_failure(request, history.end, *past)
+        self._open += len(shard.due)
         return shard
 
     def _ended(self, shard: Shard, one: Ended) -> None:
+        self._open -= 1
+        if not self._open:
+            self._settled.set()
         if one.end is None:
             return
         self._reached += one.request.quote.expected
@@ -152,6 +190,10 @@ class Batch:
     ) -> None:
         assert end is not None, "a row that is neither made nor due has ended"
         self._disk(lambda: self.failures.add(request, end.value, code, message, attempts, unknown))
+
+    def _note_too_dear(self, request: ImageRequest, history: History) -> None:
+        message = f"it may cost ${exact(request.quote.bound.usd)}, more than was allowed for a picture"
+        self._disk(lambda: self.failures.add(request, TOO_DEAR, None, message, history.attempts, history.unknown))
 
     def _disk(self, write: Callable[[], object]) -> None:
         try:
@@ -186,6 +228,7 @@ class Batch:
             left_expected=prepared.plan.expected - self._reached,
             spare=prepared.plan.spare,
             rejected=prepared.plan.rejected_rows,
+            not_selected=prepared.plan.not_selected,
             seconds=time.monotonic() - self.started_s,
             dataset=prepared.dataset.folder,
             spent_before=prepared.recovery.balance.spent,

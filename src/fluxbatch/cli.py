@@ -48,6 +48,19 @@ SkipOption = Annotated[
 FailedOption = Annotated[int | None, typer.Option("--resend-failed", help="Tries more after a failed answer. [1]")]
 LostOption = Annotated[int | None, typer.Option("--resend-lost", help="Tries more after a lost answer. [0]")]
 RefusedOption = Annotated[bool | None, typer.Option("--resend-refused", help="Send refused and invalid rows again.")]
+OnBudgetOption = Annotated[
+    str | None,
+    typer.Option("--on-budget", help="What a short budget buys: stop (in order), cheapest-first or spread. [stop]"),
+]
+MaxPriceOption = Annotated[
+    str | None, typer.Option("--max-price-per-picture", help="US dollars; a row that may cost more is left out.")
+]
+LimitOption = Annotated[int | None, typer.Option("--limit", help="Only the first N pictures of the manifest.")]
+SampleOption = Annotated[
+    int | None, typer.Option("--sample", help="Only N pictures, drawn by --seed; more add to them.")
+]
+SampleSeedOption = Annotated[int | None, typer.Option("--seed", help="Of --sample: which pictures it draws. [0]")]
+PreviewOption = Annotated[int | None, typer.Option("--preview", help="Only N pictures, at the corners of a sweep.")]
 ColumnOption = Annotated[
     list[str] | None, typer.Option("--column", help="Read a parameter from another header: prompt=Prompt.")
 ]
@@ -88,6 +101,12 @@ def plan(
     skip_invalid: SkipOption = None,
     resend_failed: FailedOption = None,
     resend_lost: LostOption = None,
+    on_budget: OnBudgetOption = None,
+    max_price_per_picture: MaxPriceOption = None,
+    limit: LimitOption = None,
+    sample: SampleOption = None,
+    sample_seed: SampleSeedOption = None,
+    preview: PreviewOption = None,
     resend_refused: RefusedOption = None,
     column: ColumnOption = None,
     own: OwnOption = None,
@@ -105,6 +124,8 @@ def plan(
     Example: fluxbatch plan prompts.csv --budget 20 --out cats
 
     Example: fluxbatch plan prompts.csv --budget 20 --out cats --allow-host images.example.com
+
+    Example: fluxbatch plan prompts.csv --budget 20 --on-budget spread
     """
     from fluxbatch import tell
     from fluxbatch.listing import plan_notes
@@ -112,12 +133,12 @@ def plan(
 
     options = dict(locals())
     job = _job(manifest, out, budget, column, own, simulate, options)
-    found = look_ahead(job)
+    found, coverage = look_ahead(job)
     settings = job.settings
     if json:
-        print(tell.plan_json(found, settings.rate))  # noqa: T201
+        print(tell.plan_json(found, coverage, settings.rate))  # noqa: T201
     else:
-        tell.show_plan(_console(), found, out, settings.rate, latency, settings.max_in_flight)
+        tell.show_plan(_console(), found, coverage, out, settings.rate, latency, settings.max_in_flight)
         tell.show_notes(_console(), plan_notes(found, job.defaults(), settings.models))
     if found.complaint_count and not settings.skip_invalid:
         raise typer.Exit(2)
@@ -141,6 +162,12 @@ def run(
     skip_invalid: SkipOption = None,
     resend_failed: FailedOption = None,
     resend_lost: LostOption = None,
+    on_budget: OnBudgetOption = None,
+    max_price_per_picture: MaxPriceOption = None,
+    limit: LimitOption = None,
+    sample: SampleOption = None,
+    sample_seed: SampleSeedOption = None,
+    preview: PreviewOption = None,
     resend_refused: RefusedOption = None,
     patience: Annotated[
         float | None, typer.Option(help="Minutes of nothing but trouble after which the run ends. [15]")
@@ -158,6 +185,10 @@ def run(
     Example: fluxbatch run prompts.csv --out cats --budget 20
 
     Example: fluxbatch run edits.csv --out edits --budget 20 --allow-host images.example.com
+
+    Example: fluxbatch run prompts.csv --out cats --budget 1 --sample 20 --seed 7    (looks before it buys)
+
+    Example: fluxbatch run prompts.csv --out cats --budget 20 --on-budget spread
 
     Exit codes: 0 complete, 2 bad usage or manifest, 3 stopped by the budget, 4 complete but some rows failed,
     5 stopped by the account or the platform, 130 interrupted.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fluxbatch.budget.selection import OnBudget, Selection
 from fluxbatch.budget.store import Store, folder_of
 from fluxbatch.cloudflare.client import Credentials
 from fluxbatch.dataset import files
@@ -22,6 +23,7 @@ from fluxbatch.manifest.places import Places
 from fluxbatch.manifest.reader import Defaults, Manifest, open_manifest
 from fluxbatch.models.catalogue import Catalogue
 from fluxbatch.models.custom import read_catalogue
+from fluxbatch.models.money import parse_usd
 from fluxbatch.settings import Settings
 
 if TYPE_CHECKING:
@@ -64,6 +66,9 @@ class Job:
     def policy(self) -> RetryPolicy:
         s = self.settings
         return RetryPolicy(s.resend_failed, s.resend_lost, s.resend_refused)
+
+    def selection(self) -> Selection:
+        return selection_of(self.settings)
 
     def open_manifest(self) -> Manifest:
         version = Dataset.open(self.out).header.version if Dataset.exists(self.out) else VERSION
@@ -108,6 +113,29 @@ def defaults_of(settings: Settings, catalogue: Catalogue | None = None) -> Defau
         raise UsageError(f"--model {settings.model} is unknown; known are {names}")
     sizes = (settings.width, settings.height, settings.steps, settings.guidance)
     return Defaults(model, *sizes, known, fit=Fit(settings.fit))
+
+
+def selection_of(settings: Settings) -> Selection:
+    """What is asked for, as far as the options say. UsageError when they contradict each other."""
+    s = settings
+    given = [f"--{name}" for name in ("limit", "sample", "preview") if getattr(s, name) is not None]
+    if len(given) > 1:
+        raise UsageError(f"{' and '.join(given)} exclude each other; give one of them")
+    if s.sample_seed is not None and s.sample is None:
+        raise UsageError(
+            "--seed says which pictures --sample takes, and there is no --sample; "
+            "the seed that is sent with a picture is the manifest's column seed"
+        )
+    return Selection(OnBudget(s.on_budget), _price_max(s), s.limit, s.sample, s.sample_seed or 0, s.preview)
+
+
+def _price_max(settings: Settings) -> int | None:
+    if settings.max_price_per_picture is None:
+        return None
+    try:
+        return parse_usd(settings.max_price_per_picture)
+    except ValueError as error:
+        raise UsageError(f"--max-price-per-picture {error}") from None
 
 
 def credentials_of(settings: Settings) -> Credentials:

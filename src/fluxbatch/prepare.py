@@ -15,8 +15,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from fluxbatch.budget import ledger
+from fluxbatch.budget.axes import Survey
+from fluxbatch.budget.coverage import Coverage, cover
 from fluxbatch.budget.entries import Balance, History
-from fluxbatch.budget.plan import Plan, make_plan
+from fluxbatch.budget.plan import Histories, Plan, make_plan
+from fluxbatch.budget.selection import OnBudget, Picked, Selection, highest_lot
 from fluxbatch.budget.store import Store
 from fluxbatch.dataset import files
 from fluxbatch.dataset.catalogue import Dataset
@@ -58,11 +61,14 @@ def prepared(job: Job) -> Iterator[Prepared]:
     if not job.simulate:
         credentials_of(job.settings)  # said now, before a dataset is made for a run that cannot begin
     manifest = job.open_manifest()
+    selection = job.selection()
     is_new = not Dataset.exists(job.out)
     if manifest.complaints:
-        sound(_plan_of_new(job, manifest), job, manifest)
+        sound(_plan_of_new(job, manifest, selection), job, manifest)
+    selection = surveyed(selection, manifest)
     # A manifest that is refused leaves no folder behind, so a new dataset is planned before it is made.
-    plan = sound(_plan_of_new(job, manifest), job, manifest) if is_new and not job.settings.skip_invalid else None
+    is_early = is_new and not job.settings.skip_invalid
+    plan = sound(_plan_of_new(job, manifest, selection), job, manifest) if is_early else None
     with ExitStack() as stack:
         store = stack.enter_context(contextlib.closing(job.open_store()))
         run = new_run_id()
@@ -75,7 +81,7 @@ def prepared(job: Job) -> Iterator[Prepared]:
         if plan is None:
             with _kept_rejected(job, manifest, dataset) as rows:
                 histories = histories_of(store, dataset.id)
-                plan = make_plan(rows, manifest.complaints, recovery.balance, histories, due_rule(job))
+                plan = make_plan(rows, manifest.complaints, recovery.balance, histories, due_rule(job), selection)
                 sound(_hosts_told(plan, manifest), job, manifest)
         write_cited(dataset.folder, plan.cited)
         for text in job.defaults().not_sent(plan.pictures_by_model()):
@@ -83,11 +89,15 @@ def prepared(job: Job) -> Iterator[Prepared]:
         yield Prepared(job, run, manifest, store, dataset, spool, recovery, plan)
 
 
-def look_ahead(job: Job) -> Plan:
-    """The plan of a run, without a run: sends nothing, makes no dataset, holds nothing, refuses no row."""
+def look_ahead(job: Job) -> tuple[Plan, Coverage]:
+    """The plan of a run, without a run: sends nothing, makes no dataset, holds nothing, refuses no row.
+
+    What it covers is counted where the budget does not cover everything, in another reading.
+    """
     manifest = job.open_manifest()
+    selection = surveyed(job.selection(), manifest)
     if not Dataset.exists(job.out):
-        return _plan_of_new(job, manifest)
+        return _covered(job, manifest, _plan_of_new(job, manifest, selection), lambda keys: {})
     with contextlib.closing(job.open_store()) as store:
         dataset = open_dataset(job.out, manifest.own_schema, job.is_simulated)
         with store.transaction() as tx:
@@ -99,13 +109,19 @@ def look_ahead(job: Job) -> Plan:
         assert balance is not None
         balance = replace(balance, cap_nano_usd=job.budget_nano_usd)
         histories = histories_of(store, dataset.id)
-        plan = make_plan(manifest.rows(), manifest.complaints, balance, histories, due_rule(job))
-        return _hosts_told(plan, manifest)
+        plan = make_plan(manifest.rows(), manifest.complaints, balance, histories, due_rule(job), selection)
+        return _covered(job, manifest, _hosts_told(plan, manifest), histories)
 
 
-def _plan_of_new(job: Job, manifest: Manifest) -> Plan:
+def _covered(job: Job, manifest: Manifest, plan: Plan, histories: Histories) -> tuple[Plan, Coverage]:
+    if plan.fits == plan.due:
+        return plan, Coverage()
+    return plan, cover(manifest.rows(), plan, histories, due_rule(job))
+
+
+def _plan_of_new(job: Job, manifest: Manifest, selection: Selection) -> Plan:
     balance = Balance(job.budget_nano_usd, ZERO, ZERO, ZERO)
-    plan = make_plan(manifest.rows(), manifest.complaints, balance, lambda keys: {}, due_rule(job))
+    plan = make_plan(manifest.rows(), manifest.complaints, balance, lambda keys: {}, due_rule(job), selection)
     return _hosts_told(plan, manifest)
 
 
@@ -117,6 +133,25 @@ def _hosts_told(plan: Plan, manifest: Manifest) -> Plan:
         allowing = " ".join(f"--allow-host {host}" for host in hosts)
         plan.complain_first(Complaint(str(manifest.path), None, None, problem, f"to allow them all: {allowing}"))
     return plan
+
+
+def surveyed(selection: Selection, manifest: Manifest) -> Selection:
+    """The selection with what only the manifest can say: one reading for a sample, and one for the axes.
+
+    UsageError when a preview is asked for and the manifest has no corners.
+    """
+    if selection.preview is not None:
+        selection = replace(selection, rows=frozenset(manifest.corners(selection.preview)))
+    if selection.sample is not None:
+        keys = (row.key for row in manifest.rows() if isinstance(row, ImageRequest))
+        selection = replace(selection, lot_max=highest_lot(keys, selection.sample, selection.seed))
+    if selection.on_budget is OnBudget.SPREAD:
+        survey = Survey()
+        for row in Picked(manifest.rows(), selection):
+            if isinstance(row, ImageRequest):
+                survey.see(row)
+        selection = replace(selection, axes=survey.axes())
+    return selection
 
 
 def sound(plan: Plan, job: Job, manifest: Manifest) -> Plan:

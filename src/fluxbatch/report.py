@@ -33,6 +33,7 @@ def picture_rows(summary: Summary) -> list[tuple[str, int]]:
         ("refused", s.refused),
         ("failed", s.failed),
         ("unknown", s.unknown),
+        *([("too dear", s.too_dear)] if s.too_dear else []),
         ("left", s.left),
     ]
 
@@ -55,6 +56,9 @@ def _lines(summary: Summary, title: str) -> Iterator[str]:
     yield from _table("money", "", spend_rows(summary))
     if len(summary.models) > 1:
         yield from _table("model", "made, of requests", [_model_row(one) for one in summary.models])
+    if summary.not_selected:
+        yield f"{summary.not_selected:,} more pictures of the manifest were not asked for."
+        yield ""
     codes = [(code, f"{count:,}") for code, count in summary.codes.items()]
     if codes:
         yield from _table("answers without a picture (code)", "how often", codes)

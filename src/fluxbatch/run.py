@@ -170,12 +170,21 @@ def _engine(ready: Prepared, world: World) -> Engine:
         offload=_offload(world.executor),
         behind=_offload(world.behind),
         stop=stop,
-        tally=Tally(ready.recovery.balance, asked=plan.asked, already=plan.already, ended=plan.ended.copy()),
+        tally=_tally(ready),
         policy=job.policy(),
         now=world.now,
         exposed=Shares(job.settings.max_in_flight),
         ahead=ahead,
         chance=world.chance,
+        passes_over=plan.order is not None,
+    )
+
+
+def _tally(ready: Prepared) -> Tally:
+    plan, balance = ready.plan, ready.recovery.balance
+    out_of_reach = plan.due - plan.fits
+    return Tally(
+        balance, plan.asked, plan.already, 0, plan.ended.copy(), too_dear=plan.too_dear, out_of_reach=out_of_reach
     )
 
 

@@ -39,7 +39,7 @@ def facts(batch: Batch) -> str:
     tally, balance = batch.tally, batch.tally.balance
     per_minute = tally.per_minute(time.time())
     words = [
-        f"{tally.done:,}/{tally.asked:,}",
+        f"{tally.done:,}/{tally.goal:,}" + (f" of {tally.asked:,}" if tally.goal < tally.asked else ""),
         f"{usd(balance.spent)} spent",
         f"{usd(balance.reserved)} reserved",
         f"{usd(balance.free_nano_usd)} left",
@@ -49,8 +49,8 @@ def facts(batch: Batch) -> str:
     ]
     if balance.unknown.nano_usd:
         words.insert(2, f"{usd(balance.unknown)} unknown")
-    if tally.left and per_minute:
-        words.append(f"{minutes(60.0 * tally.left / per_minute)} to go")
+    if tally.goal > tally.done and per_minute:
+        words.append(f"{minutes(60.0 * (tally.goal - tally.done) / per_minute)} to go")
     return " · ".join(words)
 
 
@@ -83,7 +83,7 @@ def lane_facts(batch: Batch) -> list[str]:
 def view(batch: Batch) -> Group:
     """Bar, facts and trouble, to be drawn anew."""
     bar = Table.grid(expand=True)
-    bar.add_row(ProgressBar(total=max(1, batch.tally.asked), completed=batch.tally.done))
+    bar.add_row(ProgressBar(total=max(1, batch.tally.goal), completed=batch.tally.done))
     lines: list[Table | Text] = [bar, Text(facts(batch), overflow="fold")]
     lines += [Text(line, overflow="fold") for line in lane_facts(batch)]
     if (held := trouble(batch)) is not None:

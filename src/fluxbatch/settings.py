@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import platformdirs
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from fluxbatch.errors import UsageError
 from fluxbatch.models.catalogue import DEFAULT_MODEL
 
+OnBudget: TypeAlias = Literal["stop", "cheapest-first", "spread"]
 DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
 
 
@@ -62,6 +63,13 @@ class Settings(BaseSettings):
     resend_failed: int = Field(1, ge=0)
     resend_lost: int = Field(0, ge=0)
     resend_refused: bool = False
+    on_budget: OnBudget = "stop"
+    max_price_per_picture: str | None = None
+    """US dollars that one request may cost at most."""
+    limit: int | None = Field(None, ge=1)
+    sample: int | None = Field(None, ge=1)
+    sample_seed: int | None = None
+    preview: int | None = Field(None, ge=1)
     patience: float = Field(15.0, gt=0, allow_inf_nan=False)
     """Minutes of nothing but trouble after which a run gives up."""
     deadline: float = Field(300.0, gt=0, allow_inf_nan=False)

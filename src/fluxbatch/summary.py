@@ -61,8 +61,9 @@ def summaries_of(lanes: Lanes) -> tuple[ModelSummary, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Pictures: `asked = already + made + refused + failed + unknown + left`. Money is the dataset's, over all runs;
-    `expected` is what this run's due pictures should have cost, `left_expected` what the remaining ones would."""
+    """Pictures: `asked = already + made + refused + failed + unknown + too_dear + left`. Money is the dataset's, over
+    all runs; `expected` is what this run's due pictures should have cost, `left_expected` what the remaining ones
+    would."""
 
     asked: int
     already: int
@@ -91,6 +92,9 @@ class Summary:
     drifts: tuple[Drift, ...] = ()
     """Models whose pictures were charged otherwise than expected."""
     models: tuple[ModelSummary, ...] = ()
+    too_dear: int = 0
+    not_selected: int = 0
+    """In the manifest, and not asked for by this run; not among `asked`."""
 
     @property
     def enough_nano_usd(self) -> int:
@@ -124,6 +128,8 @@ class Summary:
             "failed": self.failed,
             "unknown": self.unknown,
             "left": self.left,
+            "too_dear": self.too_dear,
+            "not_selected": self.not_selected,
             "rejected": self.rejected,
             "budget_usd": exact(decimal_usd(self.budget_nano_usd)),
             "expected_usd": exact(self.expected.usd),
@@ -157,6 +163,7 @@ def summarise(
     dataset: Path,
     spent_before: Money,
     models: tuple[ModelSummary, ...] = (),
+    not_selected: int = 0,
 ) -> Summary:
     """The tally, read once at the end."""
     balance = tally.balance
@@ -186,6 +193,8 @@ def summarise(
         dataset=dataset,
         drifts=tuple(tally.watch.said.values()),
         models=models,
+        too_dear=tally.too_dear,
+        not_selected=not_selected,
     )
 
 

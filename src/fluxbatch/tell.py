@@ -15,8 +15,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from fluxbatch.budget.coverage import Coverage
 from fluxbatch.budget.entries import USED_UP, Balance, OpenAttempt
 from fluxbatch.budget.plan import Plan
+from fluxbatch.budget.selection import OnBudget
 from fluxbatch.dispatch.stop import StoppedBy
 from fluxbatch.manifest.request import Complaint
 from fluxbatch.models.money import Money, decimal_usd, exact
@@ -51,12 +53,15 @@ def minutes(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def plan_json(plan: Plan, rate_per_minute: float) -> str:
+def plan_json(plan: Plan, coverage: Coverage, rate_per_minute: float) -> str:
     return json.dumps(
         {
             "asked": plan.asked,
             "already": plan.already,
             "due": plan.due,
+            "too_dear": plan.too_dear,
+            "not_selected": plan.not_selected,
+            "on_budget": plan.selection.on_budget,
             "ended": {end.value: count for end, count in sorted(plan.ended.items())},
             "rejected_rows": plan.rejected_rows,
             "complaints": plan.complaint_count,
@@ -69,6 +74,23 @@ def plan_json(plan: Plan, rate_per_minute: float) -> str:
             "fits": plan.fits,
             "fits_expected_usd": exact(decimal_usd(plan.fits_nano_usd)),
             "prices_read": {s.model.name: s.model.prices_read.isoformat() for s in plan.shapes},
+            "coverage": [
+                {
+                    "model": s.model.name,
+                    "width": s.width,
+                    "height": s.height,
+                    "steps": s.steps,
+                    "references": s.references,
+                    "due": count,
+                    "fits": coverage.shapes[s],
+                }
+                for s, count in plan.shapes.most_common()
+                if coverage.shapes
+            ],
+            "axes": [
+                {"name": axis.name, "values": axis.values, "least": round(axis.least, 4), "most": round(axis.most, 4)}
+                for axis in coverage.axes
+            ],
             "minutes_at_rate": round(plan.due / rate_per_minute, 3) if rate_per_minute else None,
         }
     )
@@ -82,26 +104,42 @@ def show_complaints(console: Console, complaints: Sequence[object], count: int) 
 
 
 def show_plan(
-    console: Console, plan: Plan, out: Path, rate_per_minute: float, latency_s: float, in_flight: int
+    console: Console,
+    plan: Plan,
+    coverage: Coverage,
+    out: Path,
+    rate_per_minute: float,
+    latency_s: float,
+    in_flight: int,
 ) -> None:
     """The whole plan: pictures, complaints, money, what fits, how long."""
     if plan.complaint_count:
         console.print(f"[bold red]{plan.complaint_count:,} complaints[/] about {plan.rejected_rows:,} rows")
         show_complaints(console, plan.complaints, plan.complaint_count)
-    shapes = Table("pictures", "model", "size", "steps", "references", "expected", "bound", title="What is asked")
-    for shape, count in plan.shapes.most_common(SHAPES_SHOWN):
-        price = plan.price(shape)
-        size = f"{shape.width}x{shape.height}"
-        shapes.add_row(
-            f"{count:,}", shape.model.name, size, str(shape.steps), str(shape.references),
-            usd(price.expected * count), usd(price.bound * count),
-        )  # fmt: skip
     if plan.due:
-        console.print(shapes)
+        console.print(_shapes_table(plan, coverage))
     if len(plan.shapes) > SHAPES_SHOWN:
         console.print(f"… and {len(plan.shapes) - SHAPES_SHOWN} more shapes")
     for name, value in _plan_lines(plan, out, rate_per_minute, latency_s, in_flight):
         console.print(f"{name:>14}  {value}", highlight=False)
+    for axis in coverage.axes:
+        share = f"{axis.least:.1%} to {axis.most:.1%} of each" if axis.least < axis.most else f"{axis.most:.1%} of each"
+        console.print(f"{shown(axis.name):>14}  {axis.values:,} values: {share}", highlight=False)
+
+
+def _shapes_table(plan: Plan, coverage: Coverage) -> Table:
+    headers = ["pictures", "model", "size", "steps", "references", "expected", "bound"]
+    if coverage.shapes:
+        headers.insert(1, "fit")
+    table = Table(*headers, title="What is asked")
+    for shape, count in plan.shapes.most_common(SHAPES_SHOWN):
+        price = plan.price(shape)
+        size = f"{shape.width}x{shape.height}"
+        table.add_row(
+            f"{count:,}", *([f"{coverage.shapes[shape]:,}"] if coverage.shapes else []), shape.model.name, size,
+            str(shape.steps), str(shape.references), usd(price.expected * count), usd(price.bound * count),
+        )  # fmt: skip
+    return table
 
 
 def _plan_lines(
@@ -115,6 +153,7 @@ def _plan_lines(
         lines.append(
             ("ended", f"{ended}: not sent again unless asked (--resend-refused, --resend-failed, --resend-lost)")
         )
+    lines += _selected_lines(plan)
     lines += _reference_lines(plan)
     lines += [
         ("expected", f"{usd(plan.expected)}  ({neurons(plan.expected)})"),
@@ -122,7 +161,7 @@ def _plan_lines(
     ]
     balance = plan.balance
     gone = f", {usd(balance.gone)} of it gone already" if balance.gone.nano_usd else ""
-    fits = "all of it fits" if plan.fits == plan.due else f"{plan.fits:,} of {plan.due:,} pictures fit"
+    fits = "all of it fits" if plan.fits == plan.due else f"{plan.fits:,} of {plan.due:,} pictures fit{_how(plan)}"
     lines.append(("budget", f"{usd(balance.cap_nano_usd)}{gone}: {fits}"))
     if rate_per_minute:
         at_rate = 60.0 * plan.due / rate_per_minute
@@ -156,6 +195,32 @@ def _reference_lines(plan: Plan) -> list[tuple[str, str]]:
     return lines
 
 
+def _how(plan: Plan) -> str:
+    """Which of the due pictures a short budget buys, when it is not simply the first."""
+    match plan.selection.on_budget:
+        case OnBudget.CHEAPEST_FIRST:
+            return f", the cheapest first; they should cost {usd(plan.fits_nano_usd)}"
+        case OnBudget.SPREAD:
+            return f", spread over {len(plan.selection.axes.axes) if plan.selection.axes else 0} axes"
+        case OnBudget.STOP:
+            return ""
+
+
+def _selected_lines(plan: Plan) -> list[tuple[str, str]]:
+    """What of the manifest is left out."""
+    s, lines = plan.selection, []
+    if s.limit is not None:
+        lines.append(("limit", f"the first {s.limit:,} pictures; the manifest is read no further"))
+    if s.sample is not None:
+        lines.append(("sample", f"{plan.asked:,} of {plan.asked + plan.not_selected:,} pictures, seed {s.seed}"))
+    if s.preview is not None:
+        lines.append(("preview", f"{plan.asked:,} corners of the sweep, a picture each"))
+    if s.price_max_nano_usd is not None:
+        most = f"may cost more than {usd(s.price_max_nano_usd)} each (bound), and are left out"
+        lines.append(("too dear", f"{plan.too_dear:,} pictures {most}"))
+    return lines
+
+
 def show_summary(console: Console, summary: Summary, command: str) -> None:
     """What came of the run, and how to go on."""
     s = summary
@@ -164,6 +229,10 @@ def show_summary(console: Console, summary: Summary, command: str) -> None:
     for name, count in (("refused", s.refused), ("failed", s.failed), ("unknown", s.unknown), ("left", s.left)):
         if count:
             table.add_row(name, f"{count:,}")
+    if s.too_dear:
+        table.add_row("too dear", f"{s.too_dear:,} (above --max-price-per-picture; failures.parquet)")
+    if s.not_selected:
+        table.add_row("not asked for", f"{s.not_selected:,} more in the manifest")
     if s.rejected:
         table.add_row("rows skipped", f"{s.rejected:,} (rejected.parquet)")
     table.add_row("spent", f"{usd(s.spent)}  ({neurons(s.spent)}), {usd(s.spent_in_run)} of it now")

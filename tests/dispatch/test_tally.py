@@ -25,6 +25,12 @@ def test_all_counts_together_are_what_was_asked():
     assert parts == counts.asked == counts.done + counts.left
 
 
+def test_what_is_too_dear_is_not_left_and_the_goal_is_what_fits():
+    counts = tally(asked=20, already=3, made=4, too_dear=2, out_of_reach=6)
+    assert (counts.left, counts.done, counts.goal) == (11, 9, 14)
+    assert tally(asked=20, made=17, out_of_reach=6).goal == 17  # charges were lower than expected
+
+
 def test_a_picture_adds_to_the_counts():
     counts = tally(asked=2)
     counts.picture(10.0)

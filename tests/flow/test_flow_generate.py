@@ -109,6 +109,19 @@ def test_a_budget_that_is_used_up_is_completed_and_says_so(desk: Desk) -> None:
     assert _result(state)["stopped_by"] == "budget"
 
 
+def test_it_takes_the_same_choices_as_the_command(desk: Desk) -> None:
+    manifest = desk.manifest([*rows(20), {"id": "large", "prompt": "large", "width": 1024, "height": 1024}])
+    chosen = {"sample": 15, "sample_seed": 1, "on_budget": "spread", "max_price_per_picture": "0.002"}
+    told = _result(run_flow(desk, manifest, "0.0045", **chosen))
+    other = desk.folder / "by the command"
+    options = ("--sample", "15", "--seed", "1", "--on-budget", "spread", "--max-price-per-picture", "0.002")
+    said = desk.run(manifest, *options, budget="0.0045", out=other).ended(3).json
+    counts = ("asked", "made", "left", "too_dear", "not_selected", "spent_neurons", "stopped_by")
+    assert {name: told[name] for name in counts} == {name: said[name] for name in counts}
+    assert (told["asked"], told["not_selected"], told["made"], told["stopped_by"]) == (15, 6, 7, "budget")
+    assert rows_of(desk.out) == rows_of(other)
+
+
 def test_failed_rows_are_in_the_message_of_a_completed_run(desk: Desk) -> None:
     state = run_flow(desk, desk.manifest([*rows(3), {"prompt": "x [[fault:3043]]"}]), resend_failed=0)
     assert state.is_completed()

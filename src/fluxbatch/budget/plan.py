@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from fluxbatch.budget.entries import NEVER_SENT, Balance, End, History
+from fluxbatch.budget.rounds import Order, Rounds, order_of
+from fluxbatch.budget.selection import EVERYTHING, Picked, Selection
 from fluxbatch.manifest.mentions import absent
 from fluxbatch.manifest.reader import Rejected
 from fluxbatch.manifest.references import was_fitted
@@ -32,10 +34,14 @@ class Shape(NamedTuple):
     steps: int
     references: int
 
+    @classmethod
+    def of(cls, request: ImageRequest) -> Shape:
+        return cls(request.model, request.width, request.height, request.steps, len(request.references))
+
 
 @dataclass(slots=True)
 class Plan:
-    """The whole manifest in a few numbers. Pictures: `asked = already + sum(ended) + due`."""
+    """All that is asked for in a few numbers. Pictures: `asked = already + sum(ended) + due + too_dear`."""
 
     balance: Balance
     asked: int = 0
@@ -43,6 +49,10 @@ class Plan:
     due: int = 0
     ended: Counter[End] = field(default_factory=Counter)
     """Ended earlier without a picture, and not to be sent again."""
+    too_dear: int = 0
+    """Would be due, and may cost more than the selection allows for one."""
+    not_selected: int = 0
+    """Read, and not asked for; what stands behind the last that is asked for is not read."""
     rejected_rows: int = 0
     complaint_count: int = 0
     complaints: list[Complaint] = field(default_factory=list)
@@ -59,6 +69,9 @@ class Plan:
     doubtful_prompts: int = 0
     first_doubtful: tuple[int, int] | None = None
     """Due pictures whose prompt may speak of a reference that is not there; the row and the number of the first."""
+    selection: Selection = EVERYTHING
+    order: Order | None = None
+    """How the due pictures are bought; None: in the order of the manifest."""
     _is_full: bool = False
 
     def complain(self, complaints: Iterable[Complaint]) -> None:
@@ -77,9 +90,12 @@ class Plan:
         self.complain(rejected.complaints)
 
     def add(self, request: ImageRequest, history: History, is_due: bool) -> None:
-        """Count one picture. What fits is counted as the guard will: bound before, expected price after, in order."""
+        """Count one picture."""
         self.asked += 1
         self.cited.update((reference.cited, None) for reference in request.references)
+        is_wanted = is_due and not self.selection.is_too_dear(request)
+        if self.order is not None:
+            self.order.add(request, is_wanted)
         if history.made:
             self.already += 1
             return
@@ -87,10 +103,17 @@ class Plan:
             assert history.end is not None
             self.ended[history.end] += 1
             return
-        price = request.quote
+        if not is_wanted:
+            self.too_dear += 1
+            return
         self.due += 1
         self._add_references(request)
-        self.shapes[Shape(request.model, request.width, request.height, request.steps, len(request.references))] += 1
+        self.shapes[Shape.of(request)] += 1
+        if self.order is None:
+            self._fit_in_order(request.quote)
+
+    def _fit_in_order(self, price: Quote) -> None:
+        """What fits is counted as the guard will: bound before, expected price after, in order."""
         if not self._is_full and self.fits_nano_usd + price.bound.nano_usd <= self.balance.free_nano_usd:
             self.fits += 1
             self.fits_nano_usd += price.expected.nano_usd
@@ -112,6 +135,17 @@ class Plan:
         for shape, count in self.shapes.items():
             pictures[shape.model] += count
         return pictures
+
+    def fit_in_rounds(self) -> Rounds | None:
+        """Count what fits round by round, each at its expected price; the rounds, for who asks what they take."""
+        if self.order is None:
+            return None
+        rounds = self.order.rounds()
+        self.fits = self.fits_nano_usd = 0
+        while (taken := rounds.begin(self.balance.free_nano_usd - self.fits_nano_usd)) is not None:
+            self.fits += taken.pictures
+            self.fits_nano_usd += taken.nano_usd
+        return rounds
 
     @staticmethod
     def price(shape: Shape) -> Quote:
@@ -162,14 +196,18 @@ def make_plan(
     balance: Balance,
     histories: Histories,
     is_due: IsDue,
+    selection: Selection = EVERYTHING,
 ) -> Plan:
-    """Read the whole manifest once. Sends nothing, keeps no row."""
-    plan = Plan(balance)
+    """Read all that is asked for once. Sends nothing, keeps no row."""
+    plan = Plan(balance, selection=selection, order=order_of(selection))
     plan.complain(header)
-    for row in with_histories(rows, histories):
+    picked = Picked(rows, selection)
+    for row in with_histories(picked, histories):
         if isinstance(row, Rejected):
             plan.reject(row)
         else:
             request, history = row
             plan.add(request, history, is_due(history))
+    plan.not_selected = picked.outside
+    plan.fit_in_rounds()
     return plan

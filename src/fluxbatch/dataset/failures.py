@@ -19,6 +19,8 @@ from fluxbatch.manifest.request import ImageRequest, Reference
 from fluxbatch.models.money import Money
 
 FAILURES = "failures.parquet"
+TOO_DEAR = "too_dear"
+"""The failure of a row that was never sent, because one picture of it may cost more than was allowed."""
 _SETTINGS = {"compression": "zstd", "write_page_checksum": True}
 REFERENCES_MAX = 4
 _ROWS_MAX = 1_000
@@ -72,7 +74,7 @@ class FailureWriter:
     def add(
         self, request: ImageRequest, failure: str, code: str | None, message: str | None, attempts: int, unknown: Money
     ) -> None:
-        """One row that ended as `failure` (refused, invalid, failed, lost); `unknown` may have been billed for it.
+        """One row that ended as `failure` (refused, invalid, failed, lost, too_dear); `unknown` may have been billed.
 
         StorageError when the disk would not take what has gathered. It is told once; from then on nothing is kept.
         """

@@ -91,6 +91,9 @@ class Engine:
     bounds what a crash can lose, and stops the sending when the disk is slow."""
     ahead: Ahead = field(default_factory=Ahead)
     chance: random.Random = field(default_factory=random.Random)
+    passes_over: bool = False
+    """A picture that the dataset's budget has no room for is not reached, and the run goes on to others."""
+    passed_over: int = 0
     _tight: asyncio.Lock = field(default_factory=asyncio.Lock)
     _settled: asyncio.Event = field(default_factory=asyncio.Event)
     _unsettled: int = 0
@@ -217,7 +220,10 @@ class Engine:
                     return True
                 balance, bound = denied.balance, course.request.quote.bound.nano_usd
                 if self._unsettled == 0 or bound > balance.free_nano_usd + balance.reserved.nano_usd:
-                    self.stop.request(StoppedBy.BUDGET, denied.reason)
+                    if denied.window is None and self.passes_over:
+                        self.passed_over += 1
+                    else:
+                        self.stop.request(StoppedBy.BUDGET, denied.reason)
                     return False
                 await settled.wait()
         return False

@@ -22,6 +22,10 @@ class Tally:
     made: int = 0
     ended: Counter[End] = field(default_factory=Counter)
     """Pictures that ended without one, earlier runs included."""
+    too_dear: int = 0
+    """Left out, because one of them may cost more than was allowed."""
+    out_of_reach: int = 0
+    """Due, and not expected to fit into the budget."""
     requests: int = 0
     refusals: int = 0
     in_flight: int = 0
@@ -48,11 +52,16 @@ class Tally:
     @property
     def left(self) -> int:
         """Not reached yet. All counts together are `asked`."""
-        return self.asked - self.already - self.made - sum(self.ended.values())
+        return self.asked - self.already - self.made - sum(self.ended.values()) - self.too_dear
 
     @property
     def done(self) -> int:
         return self.asked - self.left
+
+    @property
+    def goal(self) -> int:
+        """How many will be done when the run has made what fits; more when charges are lower than expected."""
+        return max(self.done, self.asked - self.out_of_reach)
 
     def picture(self, at_s: float) -> None:
         """One more was made."""

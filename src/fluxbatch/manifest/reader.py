@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -82,6 +82,13 @@ class Manifest:
         for chunk in self._source.chunks(self._layout, self.own_schema):
             yield from self._chunk_rows(chunk, rows_before + 1, numbers)
             rows_before += chunk.size
+
+    def corners(self, count: int) -> list[int]:
+        """So many rows at the corners of a sweep, by their numbers from 1. UsageError when it is no sweep."""
+        corners: Callable[[int], list[int]] | None = getattr(self._source, "corners", None)
+        if corners is None:
+            raise UsageError(f"{self.path}: --preview is for a sweep; of a manifest, --sample {count} takes a few rows")
+        return corners(count)
 
     def _chunk_rows(self, chunk: Chunk, first_row: int, numbers: SampleNumbers) -> Iterator[ImageRequest | Rejected]:
         read = self._read(chunk)
