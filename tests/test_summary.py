@@ -162,7 +162,7 @@ def test_several_models_are_shown_one_by_one_and_a_single_one_is_not():
     told = [line.split() for line in shown(replace(WELL, name="stable-diffusion-xl-base-1.0"), DOWN).splitlines()]
     assert ["stable-diffusion-xl-base-1.0", "1,500", "0", "20", "30", "of", "32", "151.2", "s"] in told
     assert ["flux-2-klein-4b", "0", "15", "*", "6", "1", "of", "16"] in told
-    assert ["*", "given", "up", "while", "the", "others", "went", "on"] in told
+    assert ["*", "given", "up"] in told
     assert "flux-2-dev" not in shown(WELL)
     assert "| flux-2-klein-4b | 0 of 6; 15 not reached" in to_markdown(replace(SUMMARY, models=(WELL, DOWN)), "p.csv")
     assert "flux-2-dev" not in to_markdown(replace(SUMMARY, models=(WELL,)), "p.csv")
