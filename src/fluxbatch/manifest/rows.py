@@ -132,11 +132,11 @@ class RowReader:
             else:
                 if value is not None:
                     given[name] = value
-        if not self._defaults.not_kept.isdisjoint(given):
-            troubles.extend(_not_kept(self._defaults.not_kept & given.keys()))
+        if self._defaults.not_kept:
+            troubles += _not_kept(self._defaults.not_kept & given.keys())
         model = given.get("model", self._defaults.model)
         wanted = self._wanted(model, given)
-        troubles.extend(fit.of_option(trouble, given) for trouble in _misfits(wanted, given))
+        troubles += _misfits(wanted, given)
         samples, sample = given.get("samples", 1), given.get("sample")
         if samples != 1 or sample is not None:
             troubles.extend(_miscounted(samples, sample))
@@ -235,18 +235,19 @@ def _addresses(cells: Sequence[object], read: Callable[[object], Any]) -> Iterat
             yield from (source for source in sources if isinstance(source, str) and is_address(source))
 
 
-def _misfits(wanted: Content, given: Mapping[str, Any]) -> Iterator[Trouble]:
+def _misfits(wanted: Content, given: Mapping[str, Any]) -> list[Trouble]:
     """What the row's model does not take, or not so."""
-    model = wanted.model
+    model, found = wanted.model, list[Trouble]()
     if not fit.not_taken(model).isdisjoint(given):
-        yield from fit.unsent(model, given)
-    yield from fit.unfit(model, wanted.width, wanted.height, wanted.steps)
+        found += fit.unsent(model, given)
+    found += fit.unfit(model, wanted.width, wanted.height, wanted.steps)
     if wanted.guidance is not None and model.takes("guidance"):
-        yield from fit.unfit_guidance(model, wanted.guidance)
+        found += fit.unfit_guidance(model, wanted.guidance)
     if wanted.seed is not None:
-        yield from fit.unfit_seed(wanted.seed)
+        found += fit.unfit_seed(wanted.seed)
     if len(wanted.prompt) > model.prompt_characters_max or wanted.negative_prompt is not None:
-        yield from fit.unfit_texts(model, {"prompt": wanted.prompt, "negative_prompt": wanted.negative_prompt})
+        found += fit.unfit_texts(model, {"prompt": wanted.prompt, "negative_prompt": wanted.negative_prompt})
+    return [fit.of_option(trouble, given) for trouble in found] if found else found
 
 
 def _not_kept(names: Collection[str]) -> Iterator[Trouble]:
