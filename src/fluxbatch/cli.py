@@ -4,15 +4,48 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from fluxbatch.cli_models import JsonOption, ModelsOption, list_models
+from fluxbatch.cli_models import list_models
+from fluxbatch.cli_sweep import count_sweep
 from fluxbatch.errors import FluxbatchError, ManifestError, UsageError
-
-if TYPE_CHECKING:
-    from fluxbatch.job import Job
+from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USAGE
+from fluxbatch.options import (
+    AllowOption,
+    BudgetOption,
+    ColumnOption,
+    DatasetArg,
+    FailedOption,
+    FitOption,
+    FlightOption,
+    GuidanceOption,
+    HeightOption,
+    JsonOption,
+    LedgerOption,
+    LimitOption,
+    LostOption,
+    ManifestArg,
+    MaxPriceOption,
+    ModelOption,
+    ModelsOption,
+    OnBudgetOption,
+    OutOption,
+    OwnOption,
+    PreviewOption,
+    RateOption,
+    RefetchOption,
+    RefusedOption,
+    SampleOption,
+    SampleSeedOption,
+    ShardOption,
+    SimulateOption,
+    SkipOption,
+    StepsOption,
+    WidthOption,
+    job_of,
+)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,64 +55,6 @@ app = typer.Typer(
     help="Image datasets with Cloudflare Workers AI: within a budget, nothing paid twice, Parquet out.\n\n"
     "Try it first: fluxbatch run prompts/demo.csv --out out/demo --budget 1 --simulate",
 )
-
-ManifestArg = Annotated[Path, typer.Argument(help="Prompts: .csv, .tsv, .jsonl or .parquet; or a sweep: .yaml.")]
-DatasetArg = Annotated[Path, typer.Argument(help="The folder that `run --out` wrote.")]
-OutOption = Annotated[Path, typer.Option("--out", help="Folder of the dataset; made when it is new, continued else.")]
-BudgetOption = Annotated[
-    str, typer.Option("--budget", help="US dollars, for all that this dataset ever costs, over all runs. No default.")
-]
-ModelOption = Annotated[
-    str | None, typer.Option(help="Model for rows that are silent (see `fluxbatch models`). [flux-2-dev]")
-]
-WidthOption = Annotated[int | None, typer.Option(help="Width for rows that are silent. [the model's, mostly 1024]")]
-HeightOption = Annotated[int | None, typer.Option(help="Height for rows that are silent. [the model's, mostly 1024]")]
-StepsOption = Annotated[int | None, typer.Option(help="Steps for rows that are silent. [the model's; flux-2-dev 25]")]
-GuidanceOption = Annotated[float | None, typer.Option(help="Guidance for rows that are silent. [not sent]")]
-FitOption = Annotated[
-    str | None, typer.Option(help="References: contain (whole), cover (cut to the output's shape), exact. [contain]")
-]
-RateOption = Annotated[float | None, typer.Option(help="Requests a minute; 0: unknown, adapt alone. [720]")]
-FlightOption = Annotated[int | None, typer.Option("--max-in-flight", help="Never more requests at once. [256]")]
-ShardOption = Annotated[int | None, typer.Option("--rows-per-shard", help="Pictures a shard, so a part. [500]")]
-SkipOption = Annotated[
-    bool | None, typer.Option("--skip-invalid", help="Go on without the rows that cannot be sent (rejected.parquet).")
-]
-FailedOption = Annotated[int | None, typer.Option("--resend-failed", help="Tries more after a failed answer. [1]")]
-LostOption = Annotated[int | None, typer.Option("--resend-lost", help="Tries more after a lost answer. [0]")]
-RefusedOption = Annotated[bool | None, typer.Option("--resend-refused", help="Send refused and invalid rows again.")]
-OnBudgetOption = Annotated[
-    str | None,
-    typer.Option("--on-budget", help="What a short budget buys: stop (in order), cheapest-first or spread. [stop]"),
-]
-MaxPriceOption = Annotated[
-    str | None, typer.Option("--max-price-per-picture", help="US dollars; a row that may cost more is left out.")
-]
-LimitOption = Annotated[int | None, typer.Option("--limit", help="Only the first N pictures of the manifest.")]
-SampleOption = Annotated[
-    int | None, typer.Option("--sample", help="Only N pictures, drawn by --seed; more add to them.")
-]
-SampleSeedOption = Annotated[int | None, typer.Option("--seed", help="Of --sample: which pictures it draws. [0]")]
-PreviewOption = Annotated[int | None, typer.Option("--preview", help="Only N pictures, at the corners of a sweep.")]
-ColumnOption = Annotated[
-    list[str] | None, typer.Option("--column", help="Read a parameter from another header: prompt=Prompt.")
-]
-OwnOption = Annotated[
-    list[str] | None, typer.Option("--own", help="A header that looks like a parameter and is yours: carried along.")
-]
-AllowOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--allow-host",
-        help="A host that references may be fetched from, by https: images.example.com, *.example.com (all below it), "
-        "host:8443. May be given again. [none]",
-    ),
-]
-RefetchOption = Annotated[
-    bool | None, typer.Option("--refetch", help="Fetch addresses anew whose pictures are kept already.")
-]
-SimulateOption = Annotated[bool, typer.Option("--simulate", help="A simulator on this machine; costs nothing.")]
-LedgerOption = Annotated[str | None, typer.Option(help="Database of the ledger. [one SQLite file per user]")]
 
 
 @app.command()
@@ -132,7 +107,7 @@ def plan(
     from fluxbatch.prepare import look_ahead
 
     options = dict(locals())
-    job = _job(manifest, out, budget, column, own, simulate, options)
+    job = job_of(manifest, out, budget, column, own, simulate, options)
     found, coverage = look_ahead(job)
     settings = job.settings
     if json:
@@ -141,7 +116,7 @@ def plan(
         tell.show_plan(_console(), found, coverage, out, settings.rate, latency, settings.max_in_flight)
         tell.show_notes(_console(), plan_notes(found, job.defaults(), settings.models))
     if found.complaint_count and not settings.skip_invalid:
-        raise typer.Exit(2)
+        raise typer.Exit(EXIT_USAGE)
 
 
 @app.command()
@@ -196,42 +171,12 @@ def run(
     from fluxbatch.foreground import run_in_foreground
 
     options = dict(locals())
-    job = _job(manifest, out, budget, column, own, simulate, options)
+    job = job_of(manifest, out, budget, column, own, simulate, options)
     raise typer.Exit(run_in_foreground(job, _console(stderr=True), as_json=json, command=_same_command()))
 
 
-@app.command()
-def sweep(
-    spec: Annotated[Path, typer.Argument(help="A sweep file: .yaml.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it: .parquet, .csv or .jsonl.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Only the first N rows.")] = None,
-    sample: Annotated[int | None, typer.Option(help="Only N rows by chance; the same for the same --seed.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of --sample.")] = 0,
-    preview: Annotated[int | None, typer.Option(help="Only N rows that show the ends of every axis.")] = None,
-    model: ModelOption = None,
-    width: WidthOption = None,
-    height: HeightOption = None,
-    steps: StepsOption = None,
-    guidance: GuidanceOption = None,
-    own: OwnOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Count a sweep by axis, price it and show some of its rows; write it as a table. Sends nothing.
-
-    `plan` and `run` take a sweep file as it is: it need not be written first.
-
-    Example: fluxbatch sweep prompts/matrix.yaml
-
-    Example: fluxbatch sweep prompts/matrix.yaml --sample 500 --seed 7 -o sample.parquet
-
-    Exit codes: 0, or 2: bad usage, or some of the rows cannot be sent.
-    """
-    from fluxbatch.settings import load_settings
-    from fluxbatch.swept import Selection, show_sweep
-
-    settings = load_settings(model=model, width=width, height=height, steps=steps, guidance=guidance)
-    selection = Selection(limit, sample, seed, preview)
-    raise typer.Exit(show_sweep(spec, selection, settings, own or (), output, _console(), as_json=json))
+app.command("sweep")(count_sweep)
+app.command("models")(list_models)
 
 
 @app.command()
@@ -362,45 +307,19 @@ def doctor(
     raise typer.Exit(examine(load_settings(model=model, models=models, ledger=ledger), out, _console()))
 
 
-app.command("models")(list_models)
-
-
 def main() -> NoReturn:
     """The command line: errors of the world become one sentence and an exit code, never a traceback."""
     try:
         app()
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(EXIT_INTERRUPTED)
     except FluxbatchError as error:
         from fluxbatch.tell import show_error
 
         complaints = error.complaints if isinstance(error, ManifestError) else ()
         show_error(_console(stderr=True), str(error), complaints)
-        sys.exit(2 if isinstance(error, UsageError) else 5)
-    sys.exit(0)
-
-
-def _job(
-    manifest: Path, out: Path, budget: str, column: list[str] | None, own: list[str] | None, simulate: bool,
-    options: dict[str, Any],
-) -> Job:  # fmt: skip
-    from fluxbatch.job import Job
-    from fluxbatch.models.money import parse_usd
-    from fluxbatch.settings import Settings, load_settings
-
-    try:
-        budget_nano_usd = parse_usd(budget)
-    except ValueError as error:
-        raise UsageError(f"--budget {error}") from None
-    settings = load_settings(**{name: value for name, value in options.items() if name in Settings.model_fields})
-    return Job(manifest, out, budget_nano_usd, settings, _mapping(column or []), frozenset(own or []), simulate)
-
-
-def _mapping(pairs: list[str]) -> dict[str, str]:
-    mapping = dict(pair.split("=", 1) for pair in pairs if "=" in pair)
-    if wrong := [pair for pair in pairs if "=" not in pair]:
-        raise UsageError(f"--column {wrong[0]!r} has no '='; write it like --column prompt=Prompt")
-    return mapping
+        sys.exit(EXIT_USAGE if isinstance(error, UsageError) else EXIT_STOPPED)
+    sys.exit(EXIT_COMPLETE)
 
 
 def _same_command() -> str:

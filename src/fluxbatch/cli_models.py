@@ -1,16 +1,12 @@
-"""The command `fluxbatch models`, and the option `--models` that other commands have as well."""
+"""The command `fluxbatch models`."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-ModelsOption = Annotated[
-    Path | None, typer.Option("--models", help="A models.toml: changed prices, models of your own. [none]")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="The last line on standard output is one JSON object.")]
+from fluxbatch.options import JsonOption, ModelsOption
 
 
 def list_models(

@@ -16,13 +16,14 @@ from rich.logging import RichHandler
 from fluxbatch import tell
 from fluxbatch.batch import Batch
 from fluxbatch.dispatch.stop import StoppedBy
+from fluxbatch.exit_codes import EXIT_INTERRUPTED
 from fluxbatch.job import Job
 from fluxbatch.plain import plain
 from fluxbatch.prepare import Prepared, prepared
 from fluxbatch.report import REPORT
 from fluxbatch.run import drive, open_batch, simulated
 from fluxbatch.screen import watched
-from fluxbatch.summary import EXIT_INTERRUPTED, Summary
+from fluxbatch.summary import Summary
 
 LOG_CHARACTERS_MAX = 4_000
 

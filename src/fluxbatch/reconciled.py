@@ -15,8 +15,8 @@ from rich.table import Table
 
 from fluxbatch.budget.entries import Balance, OpenAttempt, Settlement, State
 from fluxbatch.budget.reconcile import Quarter, Stretch, Verdict, quarter_of
+from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_SOME_FAILED
 from fluxbatch.models.money import decimal_usd, exact
-from fluxbatch.summary import EXIT_COMPLETE, EXIT_SOME_FAILED
 from fluxbatch.tell import minutes, shown, usd
 
 LATE_US = 30 * 60 * 1_000_000

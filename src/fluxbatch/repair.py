@@ -28,14 +28,13 @@ from fluxbatch.dataset.shards import seal
 from fluxbatch.dataset.verify import Finding
 from fluxbatch.errors import DatasetError
 from fluxbatch.examine import all_findings, held, paying_account, spooled
+from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_WRONG
 from fluxbatch.job import SIMULATOR_ACCOUNT_ID
 from fluxbatch.models.money import ZERO, Money, exact
 from fluxbatch.prepare import new_run_id, now_text, now_us
 from fluxbatch.settings import Settings
 from fluxbatch.start import Recovery, recover_all
-from fluxbatch.summary import EXIT_COMPLETE, EXIT_SOME_FAILED
 
-EXIT_WRONG = 1
 GONE = "was made and paid for; its file was damaged or lost, and could not be brought back"
 
 

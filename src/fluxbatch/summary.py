@@ -11,14 +11,8 @@ from fluxbatch.dispatch.drift import Drift
 from fluxbatch.dispatch.lanes import Lanes
 from fluxbatch.dispatch.stop import Stop, StoppedBy
 from fluxbatch.dispatch.tally import Tally
+from fluxbatch.exit_codes import EXIT_BUDGET, EXIT_COMPLETE, EXIT_INTERRUPTED, EXIT_SOME_FAILED, EXIT_STOPPED
 from fluxbatch.models.money import Money, decimal_usd, exact
-
-EXIT_COMPLETE = 0
-EXIT_USAGE = 2
-EXIT_BUDGET = 3
-EXIT_SOME_FAILED = 4
-EXIT_STOPPED = 5
-EXIT_INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ import pytest
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dispatch.stop import StoppedBy
 from fluxbatch.errors import StorageError
-from fluxbatch.summary import EXIT_STOPPED, Summary
+from fluxbatch.exit_codes import EXIT_STOPPED
+from fluxbatch.summary import Summary
 from tests.power.disk import LOCK
 from tests.power.power_check import Books, at_the_end, pictures_of, spooled_of
 from tests.power.power_kit import IN_FLIGHT, PICTURES, Home, Provider, SharedLedger, new_home, run, tapped

@@ -1,0 +1,45 @@
+"""The command `fluxbatch sweep`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fluxbatch.options import GuidanceOption, HeightOption, JsonOption, ModelOption, OwnOption, StepsOption, WidthOption
+
+
+def count_sweep(
+    spec: Annotated[Path, typer.Argument(help="A sweep file: .yaml.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it: .parquet, .csv or .jsonl.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Only the first N rows.")] = None,
+    sample: Annotated[int | None, typer.Option(help="Only N rows by chance; the same for the same --seed.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of --sample.")] = 0,
+    preview: Annotated[int | None, typer.Option(help="Only N rows that show the ends of every axis.")] = None,
+    model: ModelOption = None,
+    width: WidthOption = None,
+    height: HeightOption = None,
+    steps: StepsOption = None,
+    guidance: GuidanceOption = None,
+    own: OwnOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Count a sweep by axis, price it and show some of its rows; write it as a table. Sends nothing.
+
+    `plan` and `run` take a sweep file as it is: it need not be written first.
+
+    Example: fluxbatch sweep prompts/matrix.yaml
+
+    Example: fluxbatch sweep prompts/matrix.yaml --sample 500 --seed 7 -o sample.parquet
+
+    Exit codes: 0, or 2: bad usage, or some of the rows cannot be sent.
+    """
+    from rich.console import Console
+
+    from fluxbatch.settings import load_settings
+    from fluxbatch.swept import Selection, show_sweep
+
+    settings = load_settings(model=model, width=width, height=height, steps=steps, guidance=guidance)
+    selection = Selection(limit, sample, seed, preview)
+    raise typer.Exit(show_sweep(spec, selection, settings, own or (), output, Console(emoji=False), as_json=json))
