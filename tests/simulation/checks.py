@@ -152,7 +152,7 @@ def _check_rate(world: World) -> None:
     life = world.life
     if life is None or not life.rate:
         return
-    arrivals, limit = world.provider.arrivals_s[world.paced_from :], int(life.rate)
+    arrivals, limit = sorted(world.provider.arrivals_s[world.paced_from :]), int(life.rate)
     for first, beyond in zip(arrivals, arrivals[limit:], strict=False):
         if beyond - first < WINDOW_S:
             world.violated(f"{limit + 1} requests in {beyond - first:.3f} s from {first:.3f} s on")

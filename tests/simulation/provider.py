@@ -91,6 +91,8 @@ class Asked:
     model: str
     rng: random.Random
     fault: str = ""
+    arrives_s: float = 0.0
+    """It does not wait for a sender that stands still meanwhile."""
     arrived: bool = False
     answered: Reply | Broken | None = None
     waiting: asyncio.Future[Reply | Broken] | None = None
@@ -160,7 +162,9 @@ class Provider:
             self.faults["not sent"] += 1
             self.world.later(asked.rng.choice((0.01, 1.0, 15.0)), lambda: self._give(asked, _broken("not_sent")))
         else:
-            self.world.later(asked.rng.uniform(0.005, 0.05), lambda: self._arrive(asked))
+            on_the_wire_s = asked.rng.uniform(0.005, 0.05)
+            asked.arrives_s = self.world.time() + on_the_wire_s
+            self.world.later(on_the_wire_s, lambda: self._arrive(asked))
         try:
             async with asyncio.timeout(self.deadline_s):
                 answer = await asked.waiting
@@ -183,7 +187,7 @@ class Provider:
 
     def _arrive(self, asked: Asked) -> None:
         asked.arrived = True
-        self.arrivals_s.append(self.world.time())
+        self.arrivals_s.append(asked.arrives_s)
         self.world.event("arrive", f"{asked.prompt} #{asked.number}")
         self.world.check_arrival(asked.prompt)
         refusal = self._turned_away(asked)
