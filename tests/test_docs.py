@@ -18,10 +18,10 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 def session() -> Iterator[tuple[str, list[str]]]:
     """Each command of the README's session, and the lines shown of what it says."""
-    [block] = re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL)
-    for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-        command, *shown = part.rstrip().split("\n")
-        yield command, [line for line in shown if line.strip() != "…"]
+    for block in re.findall(r"```console\n(.*?)```", README, flags=re.DOTALL):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, *shown = part.rstrip().split("\n")
+            yield command, [line for line in shown if line.strip() != "…"]
 
 
 def squeezed(text: str) -> str:
@@ -32,7 +32,7 @@ def test_the_session_says_what_the_readme_shows(tmp_path: Path) -> None:
     (tmp_path / "prompts").symlink_to(ROOT / "prompts")
     environment = {**os.environ, "FLUXBATCH_LEDGER": f"sqlite:///{tmp_path}/ledger.sqlite3", "COLUMNS": "160"}
     steps = list(session())
-    assert [shlex.split(command)[1] for command, _ in steps] == ["plan", "run", "run", "verify"]
+    assert [shlex.split(command)[1] for command, _ in steps] == ["plan", "run", "run", "verify", "sweep"]
     for command, shown in steps:
         words = shlex.split(command)
         assert words[0] == "fluxbatch"
@@ -52,19 +52,21 @@ def test_every_command_and_option_that_the_readme_names_is_there() -> None:
             [sys.executable, "-c", "from fluxbatch.cli import main; main()", command, "--help"],
             capture_output=True, text=True, timeout=60, check=True, env={**os.environ, "COLUMNS": "160"},
         ).stdout
-        for command in ("plan", "run", "status", "verify", "reconcile", "simulate", "doctor")
+        for command in COMMANDS
     }  # fmt: skip
     for option in set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README)) - FOREIGN:
         assert any(option in text for text in helps.values()), f"no command has {option}"
-    for command in set(re.findall(r"fluxbatch (plan|run|status|verify|reconcile|simulate|doctor)\b", README)):
-        assert command in helps
+    assert set(re.findall(r"`fluxbatch ([a-z]+)", README)) <= set(COMMANDS)
 
 
+COMMANDS = ("plan", "run", "sweep", "models", "status", "verify", "reconcile", "simulate", "doctor")
 FOREIGN = {"--type", "--no-prompt", "--all", "--pool", "--watch"}
 """Prefect's own options."""
 
 
-@pytest.mark.parametrize("document", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "prompts/README.md"])
+@pytest.mark.parametrize(
+    "document", ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "prompts/README.md", "prompts/TEMPLATES.md"]
+)
 def test_every_path_that_is_named_exists(document: str) -> None:
     text = (ROOT / document).read_text(encoding="utf-8")
     links = re.findall(r"\]\(([^)#:]+)\)", text)

@@ -110,6 +110,6 @@ def test_a_plan_writes_no_prices(tmp_path: Path) -> None:
     file = tmp_path / "models.toml"
     file.write_text(DEARER)
     settings = load_settings(ledger=f"sqlite:///{tmp_path / 'ledger.sqlite3'}", models=file)
-    plan = look_ahead(Job(tmp_path / "rows.csv", tmp_path / "pictures", 10**9, settings, simulate=True))
+    plan, _ = look_ahead(Job(tmp_path / "rows.csv", tmp_path / "pictures", 10**9, settings, simulate=True))
     assert plan.expected.centineurons == 2 * 375_000
     assert (tmp_path / "pictures" / CATALOGUE).read_bytes() == before

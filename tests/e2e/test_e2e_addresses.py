@@ -172,7 +172,7 @@ def test_a_plan_fetches_and_the_run_after_it_does_not(traveller: Traveller) -> N
     desk = traveller.desk
     manifest = edits(desk, of("a.png"))
     with serving(traveller, {"/a.png": said(PNG)}) as host, placed(desk.folder, desk.variables()):
-        plan = look_ahead(traveller.job(manifest))
+        plan, _ = look_ahead(traveller.job(manifest))
         assert (plan.asked, plan.due, plan.complaint_count) == (1, 1, 0)
         assert len(host.heard) == 1
     assert desk.requests == 0
