@@ -66,8 +66,9 @@ def test_a_ledger_of_its_own_is_used_by_every_command(desk: Desk) -> None:
 
 
 def test_the_rate_is_kept(desk: Desk) -> None:
-    """600 a minute: twelve requests need at least eleven tenths of a second."""
+    """600 a minute: twelve requests lie eleven tenths of a second apart, and the first may be late by one of them: it
+    waits for its connection. (The distance itself is held in virtual time, in tests/dispatch/test_pace.py.)"""
     desk.run(desk.manifest(rows(12)), "--rate", "600").ended(0)
     arrivals = desk.simulator.stats()["arrivals_s"]
-    assert arrivals[-1] - arrivals[0] >= 1.1
+    assert arrivals[-1] - arrivals[0] >= 1.0
     assert len(arrivals) == 12
