@@ -252,8 +252,8 @@ def _loaded_by(statement: str) -> set[str]:
 
 
 HEAVY = {
-    "PIL", "aiohttp", "httpx", "imagehash", "numpy", "pandas", "prefect", "pyarrow", "pydantic", "pydantic_settings",
-    "scipy", "sqlalchemy", "starlette", "uvicorn",
+    "PIL", "aiohttp", "httpx", "imagehash", "jinja2", "numpy", "pandas", "prefect", "pyarrow", "pydantic",
+    "pydantic_settings", "scipy", "sqlalchemy", "starlette", "uvicorn", "yaml",
 }  # fmt: skip
 
 
@@ -264,6 +264,11 @@ def test_help_is_quick_because_nothing_heavy_is_loaded_for_it(statement: str):
 
 def test_a_run_needs_no_prefect_and_no_simulator():
     assert _loaded_by("import fluxbatch.foreground") & {"prefect", "starlette", "uvicorn"} == set()
+
+
+def test_a_table_needs_nothing_of_what_sweeps_are_made_of():
+    opened = "from fluxbatch.manifest.reader import open_manifest; import fluxbatch.foreground"
+    assert _loaded_by(opened) & {"jinja2", "yaml"} == set()
 
 
 def test_both_sides_agree_on_the_simulators_account():

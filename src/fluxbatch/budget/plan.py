@@ -92,7 +92,8 @@ class Plan:
     def add(self, request: ImageRequest, history: History, is_due: bool) -> None:
         """Count one picture."""
         self.asked += 1
-        self.cited.update((reference.cited, None) for reference in request.references)
+        if request.references:
+            self.cited.update((reference.cited, None) for reference in request.references)
         is_wanted = is_due and not self.selection.is_too_dear(request)
         if self.order is not None:
             self.order.add(request, is_wanted)
@@ -121,8 +122,8 @@ class Plan:
             self._is_full = True
 
     def _add_references(self, request: ImageRequest) -> None:
-        self.fitted_references += sum(map(was_fitted, request.references))
         for reference in request.references:
+            self.fitted_references += was_fitted(reference)
             self.changes.update(reference.changes)
         surely, perhaps = absent(request.prompt, len(request.references))
         if surely or (perhaps and request.references):

@@ -124,6 +124,7 @@ def unfit_strength(strength: float, has_reference: bool) -> Iterator[Trouble]:
 
 
 def unfit_seed(seed: int) -> Iterator[Trouble]:
+    """A seed that no model takes."""
     if not 0 <= seed <= SEED_MAX:
         yield Trouble("seed", f"{seed} is out of range", "take 0 to 2**63 - 1")
 

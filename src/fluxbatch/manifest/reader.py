@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
@@ -20,12 +21,14 @@ from fluxbatch.manifest.rows import Asked, Defaults, RowReader
 from fluxbatch.manifest.samples import SampleNumbers
 from fluxbatch.manifest.separated import Separated, csv_rows, tsv_rows
 from fluxbatch.manifest.source import Chunk, Source
-from fluxbatch.manifest.sweep.source import ENDINGS as SWEEP_ENDINGS
-from fluxbatch.manifest.sweep.source import Sweep, open_sweep
 from fluxbatch.manifest.values import Trouble
+
+if TYPE_CHECKING:
+    from fluxbatch.manifest.sweep.source import Sweep
 
 __all__ = ["ENDINGS", "Defaults", "Manifest", "Rejected", "open_manifest"]
 
+SWEEP_ENDINGS = (".yaml", ".yml")
 ENDINGS = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", ".pq", *SWEEP_ENDINGS)
 """What a manifest's name may end in; text files may be gzipped on top (.csv.gz)."""
 
@@ -48,6 +51,9 @@ class Manifest:
     file (a run should not start while there are any), `headers` the names of all columns. All in the file's order.
     """
 
+    sweep: Sweep | None = None
+    """The sweep, where the manifest is a sweep file: it knows its axes and corners."""
+
     def __init__(self, path: Path, source: Source, layout: Layout, defaults: Defaults, places: Places) -> None:
         self.path = path
         fields, troubles = source.own_fields(layout)
@@ -59,8 +65,6 @@ class Manifest:
         self._source = source
         self._layout = layout
         self._places = places
-        self.sweep = source if isinstance(source, Sweep) else None
-        """The sweep, where the manifest is a sweep file: it knows its axes and corners."""
         self.reader = RowReader(tuple(layout.parameters), defaults, path.parent.absolute(), places)
 
     @property
@@ -85,10 +89,9 @@ class Manifest:
 
     def corners(self, count: int) -> list[int]:
         """So many rows at the corners of a sweep, by their numbers from 1. UsageError when it is no sweep."""
-        corners: Callable[[int], list[int]] | None = getattr(self._source, "corners", None)
-        if corners is None:
+        if self.sweep is None:
             raise UsageError(f"{self.path}: --preview is for a sweep; of a manifest, --sample {count} takes a few rows")
-        return corners(count)
+        return self.sweep.corners(count)
 
     def _chunk_rows(self, chunk: Chunk, first_row: int, numbers: SampleNumbers) -> Iterator[ImageRequest | Rejected]:
         read = self._read(chunk)
@@ -194,6 +197,8 @@ def _open_sweep(
     reserved: Collection[str],
     places: Places,
 ) -> Manifest:
+    from fluxbatch.manifest.sweep.source import open_sweep  # YAML and templates, for those who sweep
+
     if columns:
         raise UsageError("--column is for tables: a sweep names its parameters itself; rename them in the file")
     _check_is_file(path)
@@ -201,7 +206,9 @@ def _open_sweep(
     layout = lay_out(source.headers, {}, source.variables, ())
     if "model" not in layout.parameters:
         _check_options(defaults)
-    return Manifest(path, source, layout, defaults, places)
+    manifest = Manifest(path, source, layout, defaults, places)
+    manifest.sweep = source
+    return manifest
 
 
 def _check_is_file(path: Path) -> None:

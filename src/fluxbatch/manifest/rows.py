@@ -116,7 +116,7 @@ class RowReader:
         self._readers = tuple((name, read[name]) for name in parameters)
         self._has_references = any(name in ALL_REFERENCE_COLUMNS for name in parameters)
         self._defaults = defaults
-        self._silent: dict[Model, Silent] = {}
+        self._silent: dict[str, Silent] = {}
         self._folder = folder
         self._places = places
 
@@ -158,9 +158,9 @@ class RowReader:
 
     def _wanted(self, model: Model, given: Mapping[str, Any]) -> Content:
         """The row's own values, and what stands for those that it does not give; without its references."""
-        get, own = given.get, self._silent.get(model)
+        get, own = given.get, self._silent.get(model.id)
         if own is None:
-            own = self._silent[model] = self._defaults.of(model)
+            own = self._silent[model.id] = self._defaults.of(model)
         return Content(
             model,
             get("prompt", ""),
@@ -243,7 +243,7 @@ def _misfits(wanted: Content, given: Mapping[str, Any]) -> list[Trouble]:
     found += fit.unfit(model, wanted.width, wanted.height, wanted.steps)
     if wanted.guidance is not None and model.takes("guidance"):
         found += fit.unfit_guidance(model, wanted.guidance)
-    if wanted.seed is not None:
+    if wanted.seed is not None and not 0 <= wanted.seed <= fit.SEED_MAX:
         found += fit.unfit_seed(wanted.seed)
     if len(wanted.prompt) > model.prompt_characters_max or wanted.negative_prompt is not None:
         found += fit.unfit_texts(model, {"prompt": wanted.prompt, "negative_prompt": wanted.negative_prompt})

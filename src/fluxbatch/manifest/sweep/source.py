@@ -28,7 +28,6 @@ from fluxbatch.manifest.values import Trouble
 
 CELLS_MAX = 1_000_000_000
 REFERENCE_BYTES_MAX = 50_000_000
-ENDINGS = (".yaml", ".yml")
 
 
 class Sweep:
