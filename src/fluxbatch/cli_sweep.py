@@ -14,7 +14,9 @@ def count_sweep(
     spec: Annotated[Path, typer.Argument(help="A sweep file: .yaml.")],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it: .parquet, .csv or .jsonl.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first N rows.")] = None,
-    sample: Annotated[int | None, typer.Option(help="Only N rows by chance; the same for the same --seed.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(help="Only N rows by chance, by --seed (`run --sample` draws others: by key).")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of --sample.")] = 0,
     preview: Annotated[int | None, typer.Option(help="Only N rows that show the ends of every axis.")] = None,
     model: ModelOption = None,
@@ -38,8 +40,8 @@ def count_sweep(
     from rich.console import Console
 
     from fluxbatch.settings import load_settings
-    from fluxbatch.swept import Selection, show_sweep
+    from fluxbatch.swept import Look, show_sweep
 
     settings = load_settings(model=model, width=width, height=height, steps=steps, guidance=guidance)
-    selection = Selection(limit, sample, seed, preview)
-    raise typer.Exit(show_sweep(spec, selection, settings, own or (), output, Console(emoji=False), as_json=json))
+    look = Look(limit, sample, seed, preview)
+    raise typer.Exit(show_sweep(spec, look, settings, own or (), output, Console(emoji=False), as_json=json))

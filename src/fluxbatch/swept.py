@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
 from fluxbatch import tell
+from fluxbatch.budget.plan import Shape
 from fluxbatch.dataset import files
 from fluxbatch.dataset.record import RESERVED
 from fluxbatch.errors import ManifestError, UsageError
@@ -25,7 +25,6 @@ from fluxbatch.manifest.sweep.kinds import Kind, kinds
 from fluxbatch.manifest.sweep.segment import Segment
 from fluxbatch.manifest.sweep.source import Sweep
 from fluxbatch.manifest.sweep.write import write, writer_for
-from fluxbatch.models.catalogue import Model
 from fluxbatch.models.money import ZERO, Money, exact
 from fluxbatch.models.price import quote
 from fluxbatch.settings import Settings
@@ -36,18 +35,8 @@ BLOCKS_SHOWN = 20
 SHAPES_SHOWN = 20
 
 
-class Shape(NamedTuple):
-    """What is shown of a price: by model and size."""
-
-    model: Model
-    width: int
-    height: int
-    steps: int
-    references: int
-
-
 @dataclass(frozen=True, slots=True)
-class Selection:
+class Look:
     """Which rows are wanted: the first `limit`, a random `sample` (with its `seed`), or `preview` corners; or all."""
 
     limit: int | None = None
@@ -109,7 +98,7 @@ class Swept:
 
 def show_sweep(
     path: Path,
-    selection: Selection,
+    look: Look,
     settings: Settings,
     own: Sequence[str],
     output: Path | None,
@@ -118,7 +107,7 @@ def show_sweep(
     as_json: bool,
 ) -> int:
     """Count, price and show a sweep, write it if `output` says so; the exit code: 2 if rows of it cannot be sent."""
-    swept = sweep_of(path, defaults_of(settings), own, selection)
+    swept = sweep_of(path, defaults_of(settings), own, look)
     written = None if output is None else write_table(swept, output)
     if as_json:
         print(to_json(swept, written))  # noqa: T201
@@ -129,14 +118,14 @@ def show_sweep(
     return 2 if swept.complaints else 0
 
 
-def sweep_of(path: Path, defaults: Defaults, own: Sequence[str], selection: Selection) -> Swept:
+def sweep_of(path: Path, defaults: Defaults, own: Sequence[str], look: Look) -> Swept:
     """Count and price the sweep file, or the selected rows of it. ManifestError with every complaint about the file."""
     manifest = open_manifest(path, defaults, own=own, reserved=RESERVED)
     if manifest.sweep is None:
         raise UsageError(f"{path}: this is a table, not a sweep; `fluxbatch plan` counts and prices it")
     if manifest.complaints:
         raise ManifestError("; ".join(map(str, manifest.complaints)), manifest.complaints)
-    swept = Swept(manifest.sweep, selection.rows(manifest.sweep))
+    swept = Swept(manifest.sweep, look.rows(manifest.sweep))
     for kind in kinds(swept.sweep, manifest.reader, swept.selected):
         swept.add(kind)
     return swept

@@ -192,6 +192,10 @@ def _reference_lines(plan: Plan) -> list[tuple[str, str]]:
         where = f'"image {number}" in row {row}'
         said = f"{plan.doubtful_prompts:,} speak of an image that is not among their references ({where})"
         lines.append(("prompts", f"{said}: sent as they are"))
+    if plan.first_odd_json is not None:
+        row, trouble = plan.first_odd_json
+        said = f"{plan.odd_json_prompts:,} begin like a JSON prompt and look wrong (row {row}: {shown(trouble, 200)})"
+        lines.append(("prompts", f"{said}: sent as they are"))
     return lines
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -225,3 +226,19 @@ def test_rows_are_read_as_a_stream():
 
     next(with_histories(rows(), lambda keys: {}))
     assert taken == planning.LOOK_UP
+
+
+def test_prompts_that_look_like_broken_json_are_counted_and_the_first_is_said():
+    texts = [
+        "a plain prompt",
+        '{"scene": "a quay", "subjects": [{"type": "crane", "position": "middle"}]}',
+        '{"scene": "a quay"}',
+        '{"subjects": []}',
+    ]
+    plan = planned([replace(request(row), prompt=text) for row, text in enumerate(texts, 1)])
+    assert plan.odd_json_prompts == 2
+    assert plan.first_odd_json is not None
+    row, said = plan.first_odd_json
+    assert row == 2
+    assert said.startswith("subjects[0].position: ")
+    assert plan.due == 4, "they are sent as they are"

@@ -69,6 +69,9 @@ class Plan:
     doubtful_prompts: int = 0
     first_doubtful: tuple[int, int] | None = None
     """Due pictures whose prompt may speak of a reference that is not there; the row and the number of the first."""
+    odd_json_prompts: int = 0
+    first_odd_json: tuple[int, str] | None = None
+    """Due pictures whose prompt begins like a JSON prompt and looks wrong; the row and what is wrong with the first."""
     selection: Selection = EVERYTHING
     order: Order | None = None
     """How the due pictures are bought; None: in the order of the manifest."""
@@ -109,6 +112,8 @@ class Plan:
             return
         self.due += 1
         self._add_references(request)
+        if request.prompt.startswith("{"):
+            self._add_json(request)
         self.shapes[Shape.of(request)] += 1
         if self.order is None:
             self._fit_in_order(request.quote)
@@ -129,6 +134,14 @@ class Plan:
         if surely or (perhaps and request.references):
             self.doubtful_prompts += 1
             self.first_doubtful = self.first_doubtful or (request.row, (*surely, *perhaps)[0])
+
+    def _add_json(self, request: ImageRequest) -> None:
+        from fluxbatch.manifest.prompts.schema import check_json_prompt  # its package brings Jinja: for few manifests
+
+        troubles = check_json_prompt(request.prompt)
+        if troubles:
+            self.odd_json_prompts += 1
+            self.first_odd_json = self.first_odd_json or (request.row, str(troubles[0]))
 
     def pictures_by_model(self) -> Counter[Model]:
         """Due pictures by model."""
