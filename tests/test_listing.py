@@ -82,7 +82,7 @@ def test_a_part_of_a_name_will_do_when_it_is_one_models() -> None:
 
 
 def test_as_json_it_has_all_that_the_table_has() -> None:
-    told = json.loads(CliRunner().invoke(app, ["models", "--json"]).stdout)
+    told = json.loads(CliRunner().invoke(app, ["models", "--json"]).stdout)["models"]
     assert [model["name"] for model in told] == [model.name for model in MODELS]
     klein = told[1]
     assert klein["price"]["output_tile_neurons"] == "26.05"

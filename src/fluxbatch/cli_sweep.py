@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from fluxbatch.options import GuidanceOption, HeightOption, JsonOption, ModelOption, OwnOption, StepsOption, WidthOption
+from fluxbatch.options import (
+    AllowOption,
+    FitOption,
+    GuidanceOption,
+    HeightOption,
+    JsonOption,
+    ModelOption,
+    ModelsOption,
+    OwnOption,
+    StepsOption,
+    WidthOption,
+)
 
 
 def count_sweep(
@@ -24,16 +35,21 @@ def count_sweep(
     height: HeightOption = None,
     steps: StepsOption = None,
     guidance: GuidanceOption = None,
+    fit: FitOption = None,
+    models: ModelsOption = None,
     own: OwnOption = None,
+    allow_hosts: AllowOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Count a sweep by axis, price it and show some of its rows; write it as a table. Sends nothing.
+    """Count a sweep by axis, price it and show some of its rows; write it as a table. Sends nothing to Cloudflare.
 
     `plan` and `run` take a sweep file as it is: it need not be written first.
 
     Example: fluxbatch sweep prompts/matrix.yaml
 
     Example: fluxbatch sweep prompts/matrix.yaml --sample 500 --seed 7 -o sample.parquet
+
+    Example: fluxbatch sweep prompts/matrix.yaml --preview 8    (one row of each corner)
 
     Exit codes: 0, or 2: bad usage, or some of the rows cannot be sent.
     """
@@ -42,6 +58,9 @@ def count_sweep(
     from fluxbatch.settings import load_settings
     from fluxbatch.swept import Look, show_sweep
 
-    settings = load_settings(model=model, width=width, height=height, steps=steps, guidance=guidance)
+    settings = load_settings(
+        model=model, width=width, height=height, steps=steps, guidance=guidance,
+        fit=fit, models=models, allow_hosts=allow_hosts,
+    )  # fmt: skip
     look = Look(limit, sample, seed, preview)
     raise typer.Exit(show_sweep(spec, look, settings, own or (), output, Console(emoji=False), as_json=json))

@@ -78,14 +78,7 @@ class Job:
 
     def places(self) -> Places:
         """Where this job's references may come from, beside files."""
-        kept = KeptReferences(self.out)
-        allowed = Allowed.read(self.settings.allow_hosts)
-        if not allowed:
-            return Places(earlier=self.earlier, kept=kept)
-        from fluxbatch.manifest.fetching import Fetching  # httpcore, for those who fetch
-
-        fetching = Fetching(allowed, kept, self.wire, again=self.settings.refetch)
-        return Places(fetching, self.earlier, kept)
+        return places_of(self.settings, KeptReferences(self.out), self.earlier, self.wire)
 
     @property
     def account(self) -> str:
@@ -113,6 +106,16 @@ def defaults_of(settings: Settings, catalogue: Catalogue | None = None) -> Defau
         raise UsageError(f"--model {settings.model} is unknown; known are {names}")
     sizes = (settings.width, settings.height, settings.steps, settings.guidance)
     return Defaults(model, *sizes, known, fit=Fit(settings.fit))
+
+
+def places_of(settings: Settings, kept: KeptReferences, earlier: Earlier, wire: Wire | None = None) -> Places:
+    """Where references may come from, beside files: earlier datasets, and the hosts that the settings allow."""
+    allowed = Allowed.read(settings.allow_hosts)
+    if not allowed:
+        return Places(earlier=earlier, kept=kept)
+    from fluxbatch.manifest.fetching import Fetching  # httpcore, for those who fetch
+
+    return Places(Fetching(allowed, kept, wire, again=settings.refetch), earlier, kept)
 
 
 def selection_of(settings: Settings) -> Selection:

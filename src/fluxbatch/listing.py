@@ -28,7 +28,7 @@ def chosen(catalogue: Catalogue, name: str) -> Model:
     """The model of this name, of this id, or the only one with this in its name. UsageError names the candidates."""
     if (found := catalogue.find(name)) is not None:
         return found
-    near = [model for model in catalogue.models if name.strip().lower() in model.name]
+    near = catalogue.alike(name)
     if len(near) == 1:
         return near[0]
     what = f"could be {len(near)} models" if near else "is no model"
@@ -83,7 +83,7 @@ def example(model: Model) -> list[str]:
 
 def models_json(models: Sequence[Model]) -> str:
     """All that is known about the models, one JSON object each."""
-    return json.dumps([_as_json(model) for model in models])
+    return json.dumps({"models": [_as_json(model) for model in models]})
 
 
 def _as_json(model: Model) -> dict[str, Any]:

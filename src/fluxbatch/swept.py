@@ -8,17 +8,22 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pyarrow as pa
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
 from fluxbatch import tell
 from fluxbatch.budget.plan import Shape
 from fluxbatch.dataset import files
+from fluxbatch.dataset.kept import KeptReferences
+from fluxbatch.dataset.pictures import Earlier
 from fluxbatch.dataset.record import RESERVED
 from fluxbatch.errors import ManifestError, UsageError
-from fluxbatch.job import defaults_of
+from fluxbatch.job import defaults_of, places_of
+from fluxbatch.manifest.places import Places
 from fluxbatch.manifest.reader import Defaults, open_manifest
 from fluxbatch.manifest.request import Complaint
 from fluxbatch.manifest.sweep.kinds import Kind, kinds
@@ -107,20 +112,22 @@ def show_sweep(
     as_json: bool,
 ) -> int:
     """Count, price and show a sweep, write it if `output` says so; the exit code: 2 if rows of it cannot be sent."""
-    swept = sweep_of(path, defaults_of(settings), own, look)
-    written = None if output is None else write_table(swept, output)
-    if as_json:
-        print(to_json(swept, written))  # noqa: T201
-    else:
-        show(console, swept)
-        if written is not None:
-            console.print(f"{written:,} rows are in {tell.shown(output)}", highlight=False, soft_wrap=True)
+    with TemporaryDirectory(prefix="fluxbatch-") as folder:  # only a plan or a run keeps what is fetched
+        places = places_of(settings, KeptReferences(Path(folder)), Earlier())
+        swept = sweep_of(path, defaults_of(settings), own, look, places)
+        written = None if output is None else write_table(swept, output)
+        if as_json:
+            print(to_json(swept, written))  # noqa: T201
+        else:
+            show(console, swept)
+    if written is not None and not as_json:
+        console.print(f"{written:,} rows are in {tell.shown(output)}", highlight=False, soft_wrap=True)
     return 2 if swept.complaints else 0
 
 
-def sweep_of(path: Path, defaults: Defaults, own: Sequence[str], look: Look) -> Swept:
+def sweep_of(path: Path, defaults: Defaults, own: Sequence[str], look: Look, places: Places | None = None) -> Swept:
     """Count and price the sweep file, or the selected rows of it. ManifestError with every complaint about the file."""
-    manifest = open_manifest(path, defaults, own=own, reserved=RESERVED)
+    manifest = open_manifest(path, defaults, own=own, reserved=RESERVED, places=places)
     if manifest.sweep is None:
         raise UsageError(f"{path}: this is a table, not a sweep; `fluxbatch plan` counts and prices it")
     if manifest.complaints:
@@ -229,7 +236,8 @@ def show(console: Console, swept: Swept) -> None:
         count = len(swept.complaints)
         console.print(f"[bold red]{swept.rejected_rows:,} rows cannot be sent[/]")
         tell.show_complaints(console, swept.complaints, count)
-    console.print(_price_table(swept))
+    if swept.shapes:
+        console.print(_price_table(swept))
     console.print(_rows_table(swept))
     console.print(f"{'pictures':>14}  {swept.pictures:,}", highlight=False)
     console.print(f"{'expected':>14}  {tell.usd(swept.expected)}  ({tell.neurons(swept.expected)})", highlight=False)
@@ -237,7 +245,9 @@ def show(console: Console, swept: Swept) -> None:
 
 
 def _price_table(swept: Swept) -> Table:
-    table = Table("pictures", "model", "size", "steps", "references", "expected", "bound", title="What it costs")
+    table = Table(title="What it costs", box=SIMPLE, padding=0)
+    for header in ("pictures", "model", "size", "steps", "refs", "expected", "bound"):
+        table.add_column(header, no_wrap=header != "model", overflow="fold")
     for shape, count in swept.shapes.most_common(SHAPES_SHOWN):
         price = quote(*shape)
         table.add_row(

@@ -121,17 +121,19 @@ def show_plan(
     if len(plan.shapes) > SHAPES_SHOWN:
         console.print(f"… and {len(plan.shapes) - SHAPES_SHOWN} more shapes")
     for name, value in _plan_lines(plan, out, rate_per_minute, latency_s, in_flight):
-        console.print(f"{name:>14}  {value}", highlight=False)
+        console.print(f"{name:>14}  {value}", highlight=False, soft_wrap=True)
     for axis in coverage.axes:
         share = f"{axis.least:.1%} to {axis.most:.1%} of each" if axis.least < axis.most else f"{axis.most:.1%} of each"
         console.print(f"{shown(axis.name):>14}  {axis.values:,} values: {share}", highlight=False)
 
 
 def _shapes_table(plan: Plan, coverage: Coverage) -> Table:
-    headers = ["pictures", "model", "size", "steps", "references", "expected", "bound"]
+    headers = ["pictures", "model", "size", "steps", "refs", "expected", "bound"]
     if coverage.shapes:
         headers.insert(1, "fit")
-    table = Table(*headers, title="What is asked")
+    table = Table(title="What is asked", box=SIMPLE, padding=0)
+    for header in headers:  # at 80 columns a name is folded; no figure is cut
+        table.add_column(header, no_wrap=header != "model", overflow="fold")
     for shape, count in plan.shapes.most_common(SHAPES_SHOWN):
         price = plan.price(shape)
         size = f"{shape.width}x{shape.height}"
@@ -169,7 +171,7 @@ def _plan_lines(
         lines.append(
             ("at the rate", f"{minutes(at_rate)} at {rate_per_minute:g} a minute, with {needed:.0f} in flight")
         )
-    bound_s = plan.due * latency_s / in_flight
+    bound_s = max(plan.due / in_flight, min(plan.due, 1)) * latency_s  # one picture takes as long as it takes
     lines.append(("at the latency", f"{minutes(bound_s)} at {latency_s:g} s a picture and {in_flight} in flight"))
     lines.append(("dataset", shown(out)))
     return lines
@@ -178,7 +180,7 @@ def _plan_lines(
 def show_notes(console: Console, notes: Sequence[tuple[str, str]]) -> None:
     """More lines of a plan."""
     for name, value in notes:
-        console.print(f"{name:>14}  {value}", highlight=False)
+        console.print(f"{name:>14}  {value}", highlight=False, soft_wrap=True)
 
 
 def _reference_lines(plan: Plan) -> list[tuple[str, str]]:

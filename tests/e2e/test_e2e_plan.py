@@ -77,6 +77,18 @@ def test_the_tables_say_sizes_steps_references_money_and_time(desk: Desk) -> Non
         assert text in said.out, text
 
 
+def test_no_figure_and_no_name_is_cut_at_80_columns_and_few_pictures_take_as_long_as_one(desk: Desk) -> None:
+    desk.environment = {"COLUMNS": "80"}
+    path = desk.folder / "m.csv"
+    path.write_text("prompt,model,steps\na,stable-diffusion-xl-base-1.0,\nb,lucid-origin,\nc,flux-2-dev,25\n")
+    said = desk.plan(path, "--latency", "600").ended(0)
+    assert "…" not in said.out
+    for text in ("$0.04295159", "$0.080784", "$0.04125", "each picture bought once\n"):
+        assert text in said.out, text
+    assert "10 min at 600 s a picture and 256 in flight" in said.out
+    assert max(map(len, said.out[: said.out.index("pictures  3 asked")].splitlines())) <= 80
+
+
 def test_the_published_example_of_the_contract(desk: Desk) -> None:
     """CLOUDFLARE.md section 3: 25 steps at 512x512, 1024x768 and 1024x1024."""
     path = desk.folder / "m.csv"

@@ -117,6 +117,42 @@ def test_a_value_that_the_model_refuses_is_said_where_it_stands(desk: Desk) -> N
     assert "s.yaml:5, column steps: 60 steps are out of range" in said["complaints"][0]
 
 
+def test_the_price_of_a_models_toml_is_the_sweeps_as_it_is_the_plans(desk: Desk) -> None:
+    mine = desk.folder / "models.toml"
+    tiles = "price = { output_tile_neurons = 75, input_tile_neurons = 18.75 }"
+    mine.write_text(f"[flux-9]\nlike = 'flux-2-dev'\nid = '@cf/me/flux-9'\nprices_read = 2026-12-01\n{tiles}\n")
+    asked = (str(spec(desk, SMALL + "include: [{animal: elk, light: dusk, model: flux-9}]")), "--models", str(mine))
+    swept = desk.command("sweep", *asked, "--json").ended(0).json
+    planned = desk.plan(Path(asked[0]), *asked[1:], "--json").ended(0).json
+    assert centineurons(swept["expected_neurons"]) == centineurons(planned["expected_neurons"]) == 10 * 3750 + 7500
+
+
+def test_pictures_of_an_earlier_dataset_are_counted_and_priced_by_a_sweep(desk: Desk) -> None:
+    assert desk.run(spec(desk)).ended(0).json["made"] == 10
+    keys = table(desk.out, ["key"])["key"].to_pylist()
+    lines = "".join(f"dataset:{desk.out}#{key}\n" for key in keys)
+    (desk.folder / "keys.txt").write_text(lines)
+    text = """\
+prompt: image 0, but {{ light }}
+defaults: {size: 256x256, steps: 4}
+axes: {input_image_0: {from: keys.txt}, light: [dawn, dusk]}
+"""
+    told = desk.command("sweep", str(spec(desk, text)), "--json").ended(0).json
+    assert (told["rows"], told["pictures"], told["complaints"]) == (20, 20, [])
+    planned = desk.plan(spec(desk, text), "--json", out=desk.folder / "edits").ended(0).json
+    assert told["expected_neurons"] == planned["expected_neurons"]
+    assert centineurons(told["expected_neurons"]) == 20 * (3750 + 4 * 1875)
+
+
+def test_an_address_in_a_sweep_is_judged_by_the_hosts_that_are_allowed(desk: Desk) -> None:
+    text = "prompt: image 0\ndefaults: {input_image_0: 'https://images.example.com/a.png'}\naxes: {seed: [1]}"
+    said = desk.command("sweep", str(spec(desk, text)), "--json").ended(2).json
+    assert "allow it with --allow-host images.example.com" in said["complaints"][0]
+    said = desk.command("sweep", str(spec(desk, text)), "--allow-host", "other.example.com", "--json").ended(2).json
+    assert "images.example.com is not allowed" in said["complaints"][0]
+    assert "IP address" in desk.command("sweep", str(spec(desk, text)), "--allow-host", "10.0.0.1").ended(2).err
+
+
 def test_a_table_is_no_sweep(desk: Desk) -> None:
     assert "`fluxbatch plan` counts" in desk.command("sweep", str(PROMPTS / "demo.csv")).ended(2).err
 

@@ -12,6 +12,15 @@ from fluxbatch.manifest.values import Unusable
 from fluxbatch.models.catalogue import FLUX_2_DEV
 
 
+def test_a_part_of_a_models_name_is_asked_about() -> None:
+    with pytest.raises(Unusable) as caught:
+        values.model("klein-4b")
+    assert "did you mean flux-2-klein-4b? There is: flux-2-dev (" in caught.value.remedy
+    with pytest.raises(Unusable) as caught:
+        values.model("flux-9")
+    assert "take one of: flux-2-dev (" in caught.value.remedy
+
+
 @pytest.mark.parametrize("silent", [None, "", "  ", "nan", "NaN", float("nan"), Decimal("NaN")])
 def test_a_silent_number_is_not_given(silent: object) -> None:
     assert values.whole_number(silent) is None

@@ -97,7 +97,7 @@ def model(value: object, catalogue: Catalogue = CATALOGUE) -> Model | None:
         return None
     found = catalogue.find(value) if isinstance(value, str) else None
     if found is None:
-        raise Unusable(f"the model {shown(value)} is not known", f"take one of: {catalogue.named}")
+        raise Unusable(f"the model {shown(value)} is not known", catalogue.hint(str(value)))
     return found
 
 

@@ -285,10 +285,17 @@ class Catalogue:
         """What each model costs, by its id, and the day its price was read: as a dataset keeps it."""
         return {m.id: {**price_table(m.price), "read": m.prices_read.isoformat()} for m in self.models}
 
-    @property
-    def named(self) -> str:
-        """All short names and ids, for a message."""
-        return ", ".join(f"{model.name} ({model.id})" for model in self.models)
+    def alike(self, name: str) -> tuple[Model, ...]:
+        """The models with this in their short name."""
+        wanted = name.strip().lower()
+        return tuple(model for model in self.models if wanted in model.name)
+
+    def hint(self, name: str) -> str:
+        """What to do about a name that is no model's, for a message."""
+        names = ", ".join(f"{model.name} ({model.id})" for model in self.models)
+        if near := " or ".join(model.name for model in self.alike(name)):
+            return f"did you mean {near}? There is: {names}"
+        return f"take one of: {names}"
 
 
 CATALOGUE = Catalogue()
