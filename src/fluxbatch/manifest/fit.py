@@ -8,7 +8,6 @@ those whose model takes it; `job.py` refuses one that fits no row, and a plan sa
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 from fluxbatch.manifest.values import Trouble
@@ -23,12 +22,13 @@ _SAID = {"guidance": "guidance", "seed": "seed", "negative_prompt": "negative pr
 
 
 class Silent(NamedTuple):
-    """What a row gets that says nothing, for one model."""
+    """What a row gets that says nothing, for one model; and what it may not say, because it is never sent."""
 
     width: int
     height: int
     steps: int
     guidance: float | None
+    not_taken: frozenset[str] = frozenset()
 
 
 def silent(model: Model, width: int | None, height: int | None, steps: int | None, guidance: float | None) -> Silent:
@@ -38,6 +38,7 @@ def silent(model: Model, width: int | None, height: int | None, steps: int | Non
         height if height is not None and model.takes("height") else model.height_default,
         steps if steps is not None and model.takes("steps") else model.steps_default,
         guidance if model.takes("guidance") else None,
+        frozenset(name for name in (*SIZED, *OPTIONAL) if not model.takes(name)),
     )
 
 
@@ -45,12 +46,6 @@ def fixed(model: Model, name: str) -> int:
     """The one value of a size or of steps that is never sent."""
     values = {"width": model.width_default, "height": model.height_default, "steps": model.steps_default}
     return values[name]
-
-
-@lru_cache(maxsize=256)
-def not_taken(model: Model) -> frozenset[str]:
-    """The parameters that are never sent to the model."""
-    return frozenset(name for name in (*SIZED, *OPTIONAL) if not model.takes(name))
 
 
 def unsent(model: Model, given: Mapping[str, Any]) -> Iterator[Trouble]:

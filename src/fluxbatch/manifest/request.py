@@ -155,8 +155,8 @@ def content_digest(
     """
     pictures = [reference.name for reference in references]
     sent = [KEY_VERSION, model.id, prompt, width, height, steps, guidance, seed, pictures]
-    later = {"negative_prompt": negative_prompt, "strength": strength}
-    if any(value is not None for value in later.values()):
+    if negative_prompt is not None or strength is not None:
+        later = {"negative_prompt": negative_prompt, "strength": strength}
         sent.append({name: value for name, value in later.items() if value is not None})
     return hashlib.sha256(_canonical(sent).encode()).digest()
 

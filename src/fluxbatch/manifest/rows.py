@@ -135,8 +135,9 @@ class RowReader:
         if self._defaults.not_kept:
             troubles += _not_kept(self._defaults.not_kept & given.keys())
         model = given.get("model", self._defaults.model)
-        wanted = self._wanted(model, given)
-        troubles += _misfits(wanted, given)
+        own = self._silent.get(model.id) or self._silent.setdefault(model.id, self._defaults.of(model))
+        wanted = _wanted(model, given, own)
+        troubles += _misfits(wanted, given, own.not_taken)
         samples, sample = given.get("samples", 1), given.get("sample")
         if samples != 1 or sample is not None:
             troubles.extend(_miscounted(samples, sample))
@@ -155,24 +156,6 @@ class RowReader:
             for (name, read), cells in zip(self._readers, columns, strict=True):
                 if name in ALL_REFERENCE_COLUMNS:
                     self._places.addresses.ahead(_addresses(cells, read))
-
-    def _wanted(self, model: Model, given: Mapping[str, Any]) -> Content:
-        """The row's own values, and what stands for those that it does not give; without its references."""
-        get, own = given.get, self._silent.get(model.id)
-        if own is None:
-            own = self._silent[model.id] = self._defaults.of(model)
-        return Content(
-            model,
-            get("prompt", ""),
-            get("width", own.width),
-            get("height", own.height),
-            get("steps", own.steps),
-            get("guidance", own.guidance),
-            get("seed"),
-            (),
-            get("negative_prompt"),
-            get("strength"),
-        )
 
     def _references(self, given: Mapping[str, Any], content: Content, troubles: list[Trouble]) -> tuple[Reference, ...]:
         """The row's references in order; what is wrong with them is added to `troubles`."""
@@ -218,6 +201,23 @@ class RowReader:
         return wanted
 
 
+def _wanted(model: Model, given: Mapping[str, Any], own: Silent) -> Content:
+    """The row's own values, and what stands for those that it does not give; without its references."""
+    get = given.get
+    return Content(
+        model,
+        get("prompt", ""),
+        get("width", own.width),
+        get("height", own.height),
+        get("steps", own.steps),
+        get("guidance", own.guidance),
+        get("seed"),
+        (),
+        get("negative_prompt"),
+        get("strength"),
+    )
+
+
 def _spoken_of(prompt: str, references: int) -> Iterator[Trouble]:
     """Pictures that the prompt surely speaks of, and the row has not."""
     for number in absent(prompt, references).surely:
@@ -235,13 +235,13 @@ def _addresses(cells: Sequence[object], read: Callable[[object], Any]) -> Iterat
             yield from (source for source in sources if isinstance(source, str) and is_address(source))
 
 
-def _misfits(wanted: Content, given: Mapping[str, Any]) -> list[Trouble]:
+def _misfits(wanted: Content, given: Mapping[str, Any], not_taken: frozenset[str]) -> list[Trouble]:
     """What the row's model does not take, or not so."""
     model, found = wanted.model, list[Trouble]()
-    if not fit.not_taken(model).isdisjoint(given):
+    if not not_taken.isdisjoint(given):
         found += fit.unsent(model, given)
     found += fit.unfit(model, wanted.width, wanted.height, wanted.steps)
-    if wanted.guidance is not None and model.takes("guidance"):
+    if wanted.guidance is not None and "guidance" not in not_taken:
         found += fit.unfit_guidance(model, wanted.guidance)
     if wanted.seed is not None and not 0 <= wanted.seed <= fit.SEED_MAX:
         found += fit.unfit_seed(wanted.seed)
