@@ -209,51 +209,37 @@ PHOENIX_1_0 = Model(
     guidance_default=2,
 )
 
-SDXL_LIGHTNING = Model(
-    name="stable-diffusion-xl-lightning",
-    id="@cf/bytedance/stable-diffusion-xl-lightning",
-    body=Body.JSON,
-    answer=Answer.BYTES,
-    sends=STABLE_DIFFUSION,
-    price=FreePrice(),
-    side_max=2048,
-    steps_max=20,
-    steps_default=20,
-    guidance_default=7.5,
-    references_max=1,
-    reference_side_max=2048,  # not published: no larger than what may be asked for
-)
 
-SDXL_BASE_1_0 = Model(
-    name="stable-diffusion-xl-base-1.0",
-    id="@cf/stabilityai/stable-diffusion-xl-base-1.0",
-    body=Body.JSON,
-    answer=Answer.BYTES,
-    sends=STABLE_DIFFUSION,
-    price=FreePrice(),
-    side_max=2048,
-    steps_max=20,
-    steps_default=20,
-    guidance_default=7.5,
-    references_max=1,
-    reference_side_max=2048,
-)
+def _stable_diffusion(name: str, model_id: str, side_default: int) -> Model:
+    """One of the free models that share a documentation: they differ in what they were trained on."""
+    return Model(
+        name=name,
+        id=model_id,
+        body=Body.JSON,
+        answer=Answer.BYTES,
+        sends=STABLE_DIFFUSION,
+        price=FreePrice(),
+        side_max=2048,
+        width_default=side_default,
+        height_default=side_default,
+        steps_max=20,
+        steps_default=20,
+        guidance_default=7.5,
+        references_max=1,
+        reference_side_max=2048,  # not published: no larger than what may be asked for
+    )
 
-DREAMSHAPER_8_LCM = Model(
-    name="dreamshaper-8-lcm",
-    id="@cf/lykon/dreamshaper-8-lcm",
-    body=Body.JSON,
-    answer=Answer.BYTES,
-    sends=STABLE_DIFFUSION,
-    price=FreePrice(),
-    side_max=2048,
-    width_default=512,  # not published; what Stable Diffusion 1.5, its base, was trained on
-    height_default=512,
-    steps_max=20,
-    steps_default=20,
-    guidance_default=7.5,
-    references_max=1,
-    reference_side_max=2048,
+
+SDXL_LIGHTNING = _stable_diffusion(
+    "stable-diffusion-xl-lightning", "@cf/bytedance/stable-diffusion-xl-lightning", side_default=1024
+)
+SDXL_BASE_1_0 = _stable_diffusion(
+    "stable-diffusion-xl-base-1.0", "@cf/stabilityai/stable-diffusion-xl-base-1.0", side_default=1024
+)
+DREAMSHAPER_8_LCM = _stable_diffusion(
+    "dreamshaper-8-lcm",
+    "@cf/lykon/dreamshaper-8-lcm",
+    side_default=512,  # not published; what Stable Diffusion 1.5, its base, was trained on
 )
 
 MODELS = (
