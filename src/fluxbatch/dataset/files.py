@@ -13,7 +13,7 @@ import re
 import secrets
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -76,17 +76,14 @@ class Draft:
 def put_atomic(path: Path, content: bytes | Callable[[BinaryIO], None]) -> None:
     """Write `path` whole or not at all, durably. StorageError names the path, the reason and what to do."""
     draft = Draft(path)
-    try:
-        if callable(content):
-            content(draft.file)
-        else:
-            draft.file.write(content)
-    except OSError as error:
-        draft.drop()
-        raise storage_error(path, error) from error
-    except BaseException:
-        draft.drop()
-        raise
+    with ExitStack() as undo:
+        undo.callback(draft.drop)
+        with told(path):
+            if callable(content):
+                content(draft.file)
+            else:
+                draft.file.write(content)
+        undo.pop_all()
     draft.keep()
 
 

@@ -15,7 +15,8 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -46,13 +47,19 @@ def connect(address: IPAddress, port: int, timeout_s: float) -> socket.socket:
     """A TCP connection to exactly this address."""
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     opened = socket.socket(family, socket.SOCK_STREAM)
-    try:
+    with closed_unless_well(opened):
         opened.settimeout(timeout_s)
         opened.connect((str(address), port))
-    except BaseException:
-        opened.close()
-        raise
     return opened
+
+
+@contextmanager
+def closed_unless_well(opened: socket.socket) -> Iterator[None]:
+    """A block that does not end well leaves no open socket."""
+    with ExitStack() as undo:
+        undo.callback(opened.close)
+        yield
+        undo.pop_all()
 
 
 @lru_cache(maxsize=1)
@@ -109,11 +116,8 @@ class PinnedBackend(httpcore.NetworkBackend):
             except OSError as error:
                 failed = error
                 continue
-            try:
+            with closed_unless_well(opened):
                 check_peer(opened, address, host)
-            except BaseException:
-                opened.close()
-                raise
             return _Stream(opened, self._wire, self._limits)
         assert failed is not None, "a name that is looked up has at least one address"
         raise failed
@@ -196,13 +200,10 @@ class _Stream(httpcore.NetworkStream):
     def start_tls(
         self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
-        try:
+        with closed_unless_well(self._socket):
             self._socket.settimeout(min(CONNECT_S, remaining_s(self._wire, self._limits)))
             # A body without a length ends with the connection: then TLS has to say that it was the end.
             secure = ssl_context.wrap_socket(self._socket, server_hostname=server_hostname, suppress_ragged_eofs=False)
-        except BaseException:
-            self._socket.close()
-            raise
         return _Stream(secure, self._wire, self._limits)
 
     def get_extra_info(self, info: str) -> Any:
