@@ -233,6 +233,44 @@ def test_a_time_zone_that_nobody_knows_is_a_complaint(tmp_path: Path, column: st
     assert "Mars/Phobos" in said
 
 
+def zigzag(number: int) -> bytes:
+    """A number as Parquet's footer writes it (https://github.com/apache/thrift/blob/master/doc/specs)."""
+    number, septets = number * 2, []
+    while number > 0x7F:
+        septets.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*septets, number])
+
+
+@pytest.mark.parametrize("checksums", [True, False])
+def test_a_footer_that_places_a_column_elsewhere_is_said_and_takes_no_memory(tmp_path: Path, checksums: bool) -> None:
+    """Two bytes off, what lies there reads as a page of 566 MB and no rows: nothing was said (mutant 9994)."""
+    whole = tmp_path / "whole.parquet"
+    table = pa.table({"prompt": ["a", "b"] * 50, "seed": range(100)})
+    pq.write_table(table, whole, write_page_checksum=checksums)
+    content, column = whole.read_bytes(), pq.read_metadata(whole).row_group(0).column(1)
+    pages = zigzag(column.data_page_offset) + b"\x26"
+    before, right, after = content.rpartition(pages + zigzag(column.dictionary_page_offset))
+    moved = pages + zigzag(column.dictionary_page_offset + 2)
+    assert len(moved) == len(right)
+    pictures, said = told(written(tmp_path, "m.parquet", before + moved + after))
+    assert pictures == 0
+    assert "the file is damaged" in said[0]
+
+
+def test_rows_that_a_footer_promises_and_that_are_not_there_are_missed(tmp_path: Path) -> None:
+    whole = tmp_path / "whole.parquet"
+    pq.write_table(pa.table({"prompt": ["a", "b"] * 50}), whole)
+    content, footer_at = whole.read_bytes(), -8 - pq.read_metadata(whole).serialized_size
+    footer = content[footer_at:]
+    for at in range(len(footer)):  # the first 100 that is the file's: the others are its row group's, its column's...
+        if footer[at:].startswith(b"\x16" + zigzag(100)):
+            more = footer[:at] + b"\x16" + zigzag(101) + footer[at + 3 :]
+            break
+    _, said = told(written(tmp_path, "m.parquet", content[:footer_at] + more))
+    assert "its footer speaks of 101 rows, 1 are not there" in said[0]
+
+
 @pytest.mark.parametrize("checksums", [True, False])
 def test_a_mangled_parquet_file_never_raises_what_is_no_complaint(tmp_path: Path, checksums: bool) -> None:
     whole = tmp_path / "whole.parquet"

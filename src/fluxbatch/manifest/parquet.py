@@ -42,6 +42,9 @@ class Parquet:
         except UnicodeDecodeError as error:
             raise UsageError(f"{self._path}: the name of a column is not UTF-8 ({error}); write it again") from None
 
+    def _damaged(self, why: object) -> UsageError:
+        return UsageError(f"{self._path}: the file is damaged ({why}); write it again")
+
     def _check_zone(self, field: pa.Field) -> None:
         if pa.types.is_timestamp(field.type) and field.type.tz is not None:
             try:
@@ -51,10 +54,17 @@ class Parquet:
                 raise UsageError(f"{self._path}, column {field.name}: {problem}") from None
 
     def _open(self) -> pq.ParquetFile:
-        """Opened so that a column is read in pieces, and checked where the writer left checksums."""
+        """Opened so that a column is read in pieces, and checked where the writer left checksums.
+
+        A small file's columns are read whole: Arrow's buffered reader takes as much memory as a page's header says
+        (up to 2 GB, where a damaged footer sends it to the wrong byte) before it looks how long the page is."""
         try:
+            is_small = self._path.stat().st_size <= CHUNK_BYTES_MAX
             return pq.ParquetFile(
-                self._path, buffer_size=READ_BUFFER_BYTES, pre_buffer=False, page_checksum_verification=True
+                self._path,
+                buffer_size=0 if is_small else READ_BUFFER_BYTES,
+                pre_buffer=False,
+                page_checksum_verification=True,
             )
         except _DAMAGED as error:
             raise UsageError(f"{self._path}: this cannot be read as Parquet ({error})") from None
@@ -65,19 +75,23 @@ class Parquet:
     def chunks(self, layout: Layout, own_schema: pa.Schema) -> Iterator[Chunk]:
         size = max(1, min(chunk_rows(layout), CHUNK_BYTES_MAX // self._row_bytes))
         with self._open() as file:
+            left = file.metadata.num_rows
             batches = file.iter_batches(size, use_threads=False)
             while (batch := self._next(batches)) is not None:
+                left -= batch.num_rows
                 broken: dict[int, Broken] = {}
                 columns = {position: _sound(batch, position, broken) for position in _wanted(layout)}
                 cells = [_values(columns[position]) for position in layout.parameters.values()]
                 own = own_batch([columns[position] for position in layout.own], own_schema)
                 yield Chunk(batch.num_rows, cells, own, broken=broken)
+            if left:
+                raise self._damaged(f"its footer speaks of {file.metadata.num_rows} rows, {left} are not there")
 
     def _next(self, batches: Iterator[pa.RecordBatch]) -> pa.RecordBatch | None:
         try:
             return next(batches, None)
         except _DAMAGED as error:
-            raise UsageError(f"{self._path}: the file is damaged ({error}); write it again") from None
+            raise self._damaged(error) from None
 
 
 def _wanted(layout: Layout) -> tuple[int, ...]:
