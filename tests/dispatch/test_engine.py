@@ -15,6 +15,7 @@ from fluxbatch.cloudflare.outcome import Broken, Reply
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dispatch.engine import LOOKS_MAX, Due, Ended
 from fluxbatch.dispatch.keep import Keeper
+from fluxbatch.dispatch.pace import Pace
 from fluxbatch.dispatch.retry import RetryPolicy
 from fluxbatch.dispatch.stop import StoppedBy
 from fluxbatch.errors import LedgerError, StorageError
@@ -253,6 +254,28 @@ class TestDisk:
         assert came.made + came.count(None) == 100
         assert came.made == world.states()["posted"] <= 10
         assert len(world.sender.sent) <= 20
+
+    def test_who_waits_for_what_is_in_flight_hears_when_that_one_could_not_even_leave(
+        self, store: Store, monkeypatch: pytest.MonkeyPatch
+    ):
+        """Its moment was missed and the ledger failed when it asked for another: the run hung for ever (seed 9792)."""
+
+        async def misses_its_moment(pace: Pace, turn: float | None, who: object = None) -> None:
+            await asyncio.sleep(1.0)
+            raise LedgerError("the ledger cannot be used: disk I/O error")
+
+        monkeypatch.setattr(Pace, "depart", misses_its_moment)
+        due = requests(2)
+        room_for_one = due[0].quote.bound.nano_usd * 1.5e-9
+
+        async def work() -> tuple[World, Came]:
+            world = World(store, always(GOOD), cap_usd=room_for_one, most=2, pictures=2)
+            return world, await world.send(due)
+
+        world, came = in_virtual_time(work)
+        assert isinstance(world.stop.error, LedgerError)
+        assert came.count(None) == 2
+        assert world.sender.sent == []
 
     def test_a_slow_disk_slows_the_sending(self, store: Store):
         most = 5

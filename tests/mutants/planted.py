@@ -44,22 +44,21 @@ BUGS: tuple[Bug, ...] = (
         (
             Change(
                 ENGINE,
-                "            answer = await self._keep(course.request, attempt, reply, at)\n",
-                "            from fluxbatch.budget.entries import Resolution, State\n"
-                "            from fluxbatch.cloudflare.outcome import read_outcome\n\n"
-                "            seen = read_outcome(reply, at)\n"
-                "            if isinstance(seen, Delivered):\n"
-                "                early = Resolution(State.POSTED, End.MADE, seen.charge or bound)\n"
-                "                await self._resolve(attempt, early)\n"
-                "            answer = await self._keep(course.request, attempt, reply, at)\n",
+                "        answer = await self._keep(course.request, attempt, reply, at)\n",
+                "        from fluxbatch.budget.entries import Resolution, State\n"
+                "        from fluxbatch.cloudflare.outcome import read_outcome\n\n"
+                "        seen = read_outcome(reply, at)\n"
+                "        if isinstance(seen, Delivered):\n"
+                "            early = Resolution(State.POSTED, End.MADE, seen.charge or bound)\n"
+                "            await self._resolve(attempt, early)\n"
+                "        answer = await self._keep(course.request, attempt, reply, at)\n",
             ),
             Change(
                 ENGINE,
-                "            resolution = resolution_of(answer)\n"
+                "        resolution = resolution_of(answer)\n        await self._resolve(attempt, resolution)\n",
+                "        resolution = resolution_of(answer)\n"
+                "        if not isinstance(seen, Delivered):\n"
                 "            await self._resolve(attempt, resolution)\n",
-                "            resolution = resolution_of(answer)\n"
-                "            if not isinstance(seen, Delivered):\n"
-                "                await self._resolve(attempt, resolution)\n",
             ),
         ),
         ("tests/dispatch/test_engine.py",),

@@ -15,11 +15,11 @@ from fluxbatch.budget.store import Store
 from fluxbatch.dataset.catalogue import CATALOGUE, Dataset
 from fluxbatch.dataset.spool import Spooled, scan
 from fluxbatch.dispatch.pace import LEASES_AHEAD
+from fluxbatch.dispatch.rate import WINDOW_S
 from fluxbatch.summary import Summary
 from tests.simulation.scenario import Life
 from tests.simulation.world import NANO_USD_PER_CENTINEURON, World
 
-WINDOW_S = 60.0
 Name = tuple[str, int]
 Rows = dict[Name, tuple[bytes, int]]
 """Of each row of a part: the picture, and what it cost."""

@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -284,16 +284,16 @@ def _run(lives: Lives, ready: Prepared) -> Summary | None:
     parts = Parts(_Heard(lives), journal, pool, pool, world.wall, world.rng)
     world.on_end = lambda ending: _end(lives, ending)
     lives.main = loop.create_task(_main(lives, parts, ready))
-    try:
-        return loop.run_until_complete(lives.main)
-    except asyncio.CancelledError:
-        world.reached["cancelled"] += 1
-        return None
-    finally:
-        _unwind(loop)
-        pool.shutdown(cancel_futures=True)
-        journal.close()
-        world.close_loop()
+    with ExitStack() as ends:  # each of them may be where the process is killed
+        ends.callback(world.close_loop)
+        ends.callback(journal.close)
+        ends.callback(pool.shutdown, cancel_futures=True)
+        ends.callback(_unwind, loop)
+        try:
+            return loop.run_until_complete(lives.main)
+        except asyncio.CancelledError:
+            world.reached["cancelled"] += 1
+    return None
 
 
 async def _main(lives: Lives, parts: Parts, ready: Prepared) -> Summary | None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
+from fluxbatch.dispatch.rate import WINDOW_S
 from tests.dispatch.virtual import EPOCH_S, VirtualLoop
 from tests.power import tap
 from tests.power.tap import Touch
@@ -76,6 +77,7 @@ class World:
     """The event that happens now."""
     _now_s: float = 0.0
     _jumped_s: float = 0.0
+    _jumped_forth_at_s: float = -WINDOW_S
     _later: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
     _order: itertools.count[int] = field(default_factory=itertools.count)
     _endings: list[Ending] = field(default_factory=list)
@@ -122,6 +124,9 @@ class World:
 
     def begin(self, life: Life) -> None:
         self.number, self.life, self.is_dead, self.ended_by = self.number + 1, life, False, ""
+        if self.time() < self._jumped_forth_at_s + WINDOW_S:
+            # A new process knows of the last one's requests by the wall clock alone, which has been set since.
+            self.paced_from = len(self.provider.arrivals_s)
         self._endings = list(life.endings)
         self._to_go = self._endings[0].count if self._endings else 0
         self.gone_at_start = self.books.gone
@@ -150,6 +155,8 @@ class World:
 
     def _jump(self, by_s: float) -> None:
         self._jumped_s += by_s
+        if by_s > 0:
+            self._jumped_forth_at_s = self.time()
         self.reached[f"clock jumps {'forth' if by_s > 0 else 'back'}"] += 1
         self.event("jump", f"{by_s:g}")
 

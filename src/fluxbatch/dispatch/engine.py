@@ -15,6 +15,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -169,14 +170,16 @@ class Engine:
     async def _attempt(self, course: Course) -> Answer | None:
         """One attempt, from a place in flight that is held on entry to the entry in the books. None: not sent."""
         request, lane = course.request, course.lane
-        exposure = Exposure(self.exposed, lane)
-        try:
+        with ExitStack() as ends:
+            exposure = Exposure(self.exposed, lane)
+            ends.callback(exposure.end)
             async with Place(lane) as place:
                 images = await self._images(request)
                 attempt = AttemptId(self.dataset, request.key, course.number + 1)
                 cleared = await self._cleared(attempt, course, exposure)
                 if cleared is None:
                     return None
+                ends.callback(self._one_settled)  # however it goes on: others may wait for nothing else
                 probe, turn = cleared
                 course.number, course.tries = attempt.number, course.tries + 1
                 await lane.pace.depart(turn, lane)
@@ -185,8 +188,6 @@ class Engine:
                     return None
                 flying, reply = await self._send(place, probe, course, images)
             return await self._settle(attempt, course, flying, reply, exposure)
-        finally:
-            exposure.end()
 
     async def _cleared(
         self, attempt: AttemptId, course: Course, exposure: Exposure
@@ -260,16 +261,13 @@ class Engine:
         self.tally.in_flight = self.lanes.in_flight
         bound = course.request.quote.bound
         at = datetime.fromtimestamp(self.now(), UTC)
-        try:
-            answer = await self._keep(course.request, attempt, reply, at)
-            self._guard(course.request, answer.outcome)
-            if answer.kept is not None:
-                exposure.end()
-            course.lane.answered(flying, answer.outcome, reply.latency_s)
-            resolution = resolution_of(answer)
-            await self._resolve(attempt, resolution)
-        finally:
-            self._one_settled()
+        answer = await self._keep(course.request, attempt, reply, at)
+        self._guard(course.request, answer.outcome)
+        if answer.kept is not None:
+            exposure.end()
+        course.lane.answered(flying, answer.outcome, reply.latency_s)
+        resolution = resolution_of(answer)
+        await self._resolve(attempt, resolution)
         unknown = bound if resolution.state == State.UNKNOWN else ZERO
         course.unknown += unknown
         self.tally.moved(spent=resolution.actual, reserved=ZERO - bound, unknown=unknown)
@@ -280,12 +278,7 @@ class Engine:
         """The run was ended while this one waited for its moment: nothing new is sent, so its bound is free again."""
         if probe:
             course.lane.hold.withdrawn()
-        try:
-            await self._resolve(
-                attempt, Resolution(State.VOID, End.NOT_SENT, message="the run ended before it was sent")
-            )
-        finally:
-            self._one_settled()
+        await self._resolve(attempt, Resolution(State.VOID, End.NOT_SENT, message="the run ended before it was sent"))
         self.tally.moved(reserved=ZERO - course.request.quote.bound)
 
     async def _resolve(self, attempt: AttemptId, resolution: Resolution) -> None:

@@ -3,7 +3,8 @@
 Moments lie on a grid in the ledger's database (a generic cell rate without a burst): each process takes the next few
 and sends one request at each. Cloudflare counts arrivals, not departures, so the grid is a little wider than a minute
 divided by N (`HEADROOM`). `aiolimiter` keeps the strict distance inside a process, so that a request that was late
-cannot be crowded by the next.
+cannot be crowded by the next. Between processes there is only the clock on the wall: where it is set forth by more than
+the headroom and another process sends within that minute, the window may get what the jump left out.
 
 The limit may be unknown (`--rate 0`): then nothing is paced until the platform refuses with "too many"; what was
 accepted until then, and when it accepts again, tells the rate (`rate.py`).
@@ -27,8 +28,9 @@ from fluxbatch.dispatch.fair import Turns
 from fluxbatch.dispatch.own import Own
 from fluxbatch.dispatch.rate import HEADROOM, WINDOW_S, Rate
 
-LATE_S = HEADROOM * WINDOW_S
-"""A moment missed by more than the headroom is given up: the next processes' requests are on their way by then."""
+LATE_S = HEADROOM * WINDOW_S / 2
+"""A moment missed by more is given up: the next processes' requests are on their way by then. The other half of the
+headroom is for the network, which takes longer for one request than for the next."""
 LEASE_S = 1.0
 """A lease covers about a second, so that what a process that dies had taken costs the others no more than that."""
 LEASE_MIN_S = 0.1
