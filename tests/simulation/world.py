@@ -129,7 +129,8 @@ class World:
             self.paced_from = len(self.provider.arrivals_s)
         self._endings = list(life.endings)
         self._to_go = self._endings[0].count if self._endings else 0
-        self.gone_at_start = self.books.gone
+        # A start that fills a lost ledger may be killed half-way: the next one books the rest, whatever the budget is.
+        self.gone_at_start = max(self.books.gone, self.gone_at_start if self.is_without_books else 0)
         self.enter("start")
         self.provider.begin(life)
 
