@@ -50,6 +50,7 @@ PLACES = {
     "imagehash": {"src/fluxbatch/dataset/image.py"},
     "sqlalchemy": {"src/fluxbatch/budget/"},
     "alembic": {"src/fluxbatch/budget/"},
+    "psycopg": {"src/fluxbatch/budget/postgres.py"},
     "sqlite3": set[str](),
     "aiolimiter": {"src/fluxbatch/dispatch/pace.py"},
     "starlette": {"src/fluxbatch/simulator/"},

@@ -104,7 +104,7 @@ async def open_batch(ready: Prepared) -> AsyncIterator[Batch]:
             deadline_s=settings.deadline,
         )
         await stack.enter_async_context(client)
-        journal = ThreadJournal(ready.store)
+        journal = ThreadJournal(ready.store, ready.store.outages)
         stack.callback(journal.close)
         executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="spool")
         behind = ThreadPoolExecutor(1, thread_name_prefix="look")  # one: it shall not crowd out what is urgent
@@ -203,8 +203,7 @@ def _due_of(plan: Plan) -> Counter[str]:
 def _lanes(ready: Prepared, world: World, stop: Stop) -> Lanes:
     """One lane a model, on one pace: the limit is the account's, over all models."""
     job, settings, due = ready.job, ready.job.settings, _due_of(ready.plan)
-    with ready.store.reading() as tx:
-        learned = {model: side.recall(tx, job.account, model) for model in due}
+    learned = ready.store.read(lambda tx: {model: side.recall(tx, job.account, model) for model in due})
     rates = [one.rate_per_minute for one in learned.values() if one is not None and one.rate_per_minute is not None]
     pace = Pace(world.journal, job.account, settings.rate or None, max(rates, default=None), world.now)
     stop.tell(pace.close)

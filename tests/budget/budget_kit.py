@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -27,8 +26,6 @@ from fluxbatch.budget.store import Store
 from fluxbatch.models.money import Money, charge
 
 T = TypeVar("T")
-
-POSTGRES = os.environ.get("FLUXBATCH_TEST_POSTGRES")
 
 DATASET = "d1"
 ACCOUNT = "a" * 32
@@ -96,5 +93,11 @@ class Books:
 
 @contextmanager
 def books(folder: Path) -> Iterator[Books]:
-    with closing(Store(url_of(folder))) as store:
+    with books_at(url_of(folder)) as own:
+        yield own
+
+
+@contextmanager
+def books_at(url: str) -> Iterator[Books]:
+    with closing(Store(url)) as store:
         yield Books(store)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from fluxbatch.budget import postgres, schema
 from fluxbatch.budget.entries import Learned, State
+from fluxbatch.budget.outages import Outages
 from fluxbatch.budget.tables import SCHEMA_VERSION, attempts, datasets, insert_into, learned, paces, runs
 from fluxbatch.errors import LedgerError
 
+T = TypeVar("T")
 BUSY_TIMEOUT_MS = 60_000
 ASK_AGAIN_S = 0.01
 
@@ -49,12 +51,14 @@ class Store:
     `url` is where it lies, without a password. LedgerError when it cannot be opened, read or written.
     """
 
-    def __init__(self, url: str, opening: Opening = Opening.USE) -> None:
+    def __init__(self, url: str, opening: Opening = Opening.USE, outages: Outages | None = None) -> None:
+        """`outages` says how long a server may be away, once it is open. None: not at all."""
         self.url = _shown(url)
+        self.outages = outages or Outages()
         self.upgraded_from: int | None = None
         """The schema that the ledger had, where opening it has upgraded it."""
         try:
-            self._engine = _open(url)
+            self._engine = _open(url, opening)
             with ExitStack() as on_failure:
                 on_failure.callback(self.close)
                 self._agree(opening)
@@ -69,7 +73,10 @@ class Store:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Read and write; durable when the block has ended, undone when it raises."""
+        """Read and write; durable when the block has ended, undone when it raises.
+
+        LedgerAway when its server was lost on the way: then what became of the block is not known (`marks.py`).
+        """
         with self._failures_named(), self._engine.begin() as connection:
             yield connection
 
@@ -82,11 +89,23 @@ class Store:
         with self._failures_named(), self._engine.connect().execution_options(**options) as connection:
             yield connection
 
+    def read(self, operation: Callable[[Connection], T]) -> T:
+        """What the operation reads, all of it as it was at one moment; asked again when the server was away."""
+
+        def once() -> T:
+            with self.reading() as tx:
+                return operation(tx)
+
+        return self.outages.through(once)
+
     @contextmanager
     def _failures_named(self) -> Iterator[None]:
         try:
             yield
         except sa.exc.DBAPIError as error:
+            passing = postgres.passing(self.url, error) if self._engine.dialect.name == "postgresql" else None
+            if passing is not None:
+                raise passing from error
             if isinstance(error, _BUGS):
                 raise
             raise LedgerError(
@@ -107,7 +126,7 @@ class Store:
         count = sa.func.count()
         states = sa.select(attempts.c.state, count).group_by(attempts.c.state)
         with self.reading() as tx:
-            each = dict(tx.execute(states).tuples().all())
+            each: dict[str, int] = dict(tx.execute(states).tuples().all())
             number: int = tx.execute(sa.select(count).select_from(datasets)).scalar_one()
         return Extent(number, sum(each.values()), each.get(State.SENT, 0), each.get(State.UNKNOWN, 0))
 
@@ -149,10 +168,10 @@ def folder_of(url: str) -> Path | None:
     return None if file is None else file.parent
 
 
-def _open(url: str) -> Engine:
+def _open(url: str, opening: Opening) -> Engine:
     address = sa.make_url(url)
     if postgres.is_ours(address):
-        return postgres.open_postgres(address)
+        return postgres.open_postgres(address, is_patient=opening is Opening.UPGRADE)
     engine = sa.create_engine(address)
     if engine.dialect.name != "sqlite":
         return engine
