@@ -123,10 +123,10 @@ class Store:
 
     def extent(self) -> Extent:
         """How much the ledger holds."""
-        count = sa.func.count()
+        count = sa.func.count().label("rows")
         states = sa.select(attempts.c.state, count).group_by(attempts.c.state)
         with self.reading() as tx:
-            each: dict[str, int] = dict(tx.execute(states).tuples().all())
+            each = {row.state: int(row.rows) for row in tx.execute(states)}
             number: int = tx.execute(sa.select(count).select_from(datasets)).scalar_one()
         return Extent(number, sum(each.values()), each.get(State.SENT, 0), each.get(State.UNKNOWN, 0))
 
