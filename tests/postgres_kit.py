@@ -97,7 +97,13 @@ class Cluster:
 
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
-        settings = {"max_connections": "60", "log_min_messages": "fatal", "shared_buffers": "16MB", **self.settings}
+        settings = {
+            "max_connections": "60",
+            "log_min_messages": "fatal",
+            "shared_buffers": "16MB",
+            "deadlock_timeout": "100ms",
+            **self.settings,
+        }
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         where = ["-D", str(self.folder / "data"), "-k", str(self.folder), "-h", "127.0.0.1", "-p", str(self.port)]
         until_s = time.monotonic() + READY_S
