@@ -205,14 +205,14 @@ def _lanes(ready: Prepared, world: World, stop: Stop) -> Lanes:
     job, settings, due = ready.job, ready.job.settings, _due_of(ready.plan)
     learned = ready.store.read(lambda tx: {model: side.recall(tx, job.account, model) for model in due})
     rates = [one.rate_per_minute for one in learned.values() if one is not None and one.rate_per_minute is not None]
-    pace = Pace(world.journal, job.account, settings.rate or None, max(rates, default=None), world.now)
+    pace = Pace(world.journal, job.account, settings.rate or None, max(rates, default=None), world.now, ready.run)
     stop.tell(pace.close)
 
     def open_lane(model: Model, its_stop: Stop, give_up: Callable[[str], None]) -> Lane:
         known = learned.get(model.id)
         gate = Gate(first_flight(settings.max_in_flight, known, paced=settings.rate > 0))
         hold, to = Hold(settings.patience * 60.0, give_up), f" to {model.name}" if len(due) > 1 else ""
-        lane = Lane(gate, pace, hold, its_stop, Quota(due[model.id]), to)
+        lane = Lane(gate, pace, hold, its_stop, Quota(due[model.id]), to, model.id)
         pace.recall(lane, None if known is None else known.rate_per_minute)
         return lane
 

@@ -215,13 +215,18 @@ def take_slots(tx: Connection, account: str, count: int, interval_us: int, now_u
     A pace that stands further ahead than the horizon was written by a clock that has since jumped back; after one
     horizon (a whole window) without a request, nothing that was sent before can matter any more.
     """
+    taken = advance(tx, account, count, interval_us, now_us, horizon_us).returning(paces.c.next_at_us)
+    until: int = tx.execute(taken).scalar_one()
+    return until - count * interval_us
+
+
+def advance(tx: Connection, account: str, count: int, interval_us: int, now_us: int, horizon_us: int) -> Any:
+    """The statement that moves the account's pace on by `count` moments: see `take_slots`."""
     next_at = paces.c.next_at_us
     first = sa.case((next_at > now_us + horizon_us, now_us + horizon_us), (next_at < now_us, now_us), else_=next_at)
     taken_us = count * interval_us
     entry = insert_into(tx, paces).values(account=account, next_at_us=now_us + taken_us)
-    advance = entry.on_conflict_do_update(index_elements=["account"], set_={"next_at_us": first + taken_us})
-    until: int = tx.execute(advance.returning(paces.c.next_at_us)).scalar_one()
-    return until - taken_us
+    return entry.on_conflict_do_update(index_elements=["account"], set_={"next_at_us": first + taken_us})
 
 
 def recall(tx: Connection, account: str, model: str) -> Learned | None:
