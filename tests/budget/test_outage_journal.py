@@ -183,6 +183,22 @@ async def test_patience_ends(postgres_cluster: Cluster, shared: str):
         assert store.extent().attempts == 1
 
 
+async def test_a_run_that_is_ended_at_once_does_not_wait_for_a_server_that_is_away(
+    postgres_cluster: Cluster, shared: str
+):
+    with proxied(postgres_cluster.port) as proxy, closing(Store(through(shared, proxy))) as store:
+        journal = ThreadJournal(store, outages(900.0))
+        await spend(journal, "before")
+        proxy.close()
+        waiting = asyncio.create_task(spend(journal, "later"))
+        await asyncio.sleep(0.3)
+        waiting.cancel()
+        async with asyncio.timeout(20):
+            await asyncio.to_thread(journal.close)
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+
 async def test_a_server_that_forgot_what_it_had_committed_ends_the_run(shared: str):
     """A failover to a standby that lagged behind: what was reserved is not there, and neither is its money."""
     with journal_at(shared) as journal:

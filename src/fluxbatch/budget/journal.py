@@ -152,7 +152,7 @@ class ThreadJournal:
             _fail(batch, self._broken)
             return
         try:
-            self._outages.through(lambda: self._once(batch))
+            self._outages.through(lambda: self._once(batch), lambda: self._is_wanted(batch))
         except LedgerError as error:  # the database itself: what an operation raises is told to its caller alone
             # A full disk or a failed sync: what the pages hold now is not known, so nothing more is promised.
             self._broken = error
@@ -163,6 +163,10 @@ class ThreadJournal:
             else:
                 for job in batch:
                     self._commit([job])
+
+    def _is_wanted(self, batch: list[_Job]) -> bool:
+        """An end at once (a second Ctrl-C) waits for no server that is away: the next start finds what it left."""
+        return not (self._closed and all(job.future.cancelled() for job in batch))
 
     def _once(self, batch: list[_Job]) -> None:
         with self._store.transaction() as tx:

@@ -44,10 +44,10 @@ class Outages:
     _told: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def through(self, attempt: Callable[[], T]) -> T:
+    def through(self, attempt: Callable[[], T], is_wanted: Callable[[], bool] = lambda: True) -> T:
         """What `attempt` returns, tried again while the ledger is away or busy. It has to be fit to be repeated.
 
-        LedgerError when patience has run out, or for what does not pass.
+        LedgerError when patience has run out, when nobody waits for it any more, or for what does not pass.
         """
         since_s, tries = None, 0
         while True:
@@ -55,6 +55,8 @@ class Outages:
                 result = attempt()
             except LedgerAway as error:
                 since_s = self.clock() if since_s is None else since_s
+                if not is_wanted():
+                    raise LedgerError(str(error)) from error
                 self._note(error, self.clock() - since_s)
                 self.wait(wait_of(tries, self.chance()))
                 tries += 1
