@@ -163,7 +163,6 @@ lessons = Table(
     Column("kind", String, primary_key=True),
     Column("at_us", BigInteger, nullable=False),
     Column("learner", String, nullable=False),
-    Column("value", Float),
 )
 
 

@@ -24,5 +24,4 @@ def upgrade() -> None:
         sa.Column("kind", sa.String, primary_key=True),
         sa.Column("at_us", sa.BigInteger, nullable=False),
         sa.Column("learner", sa.String, nullable=False),
-        sa.Column("value", sa.Float),
     )
