@@ -7,7 +7,9 @@
     │       └── DatasetInUse        a run that is alive holds it
     ├── StorageError                the disk did not keep what it was given; never retried
     └── LedgerError                 the ledger did not keep what it was given
-        └── AlreadyResolved         an attempt was to be resolved a second time; names the first resolution
+        ├── AlreadyResolved         an attempt was to be resolved a second time; names the first resolution
+        └── LedgerAway              its server cannot be reached now: it may be back soon
+            └── LedgerBusy          somebody was in the way: what was begun is undone, and may be tried again
 
 Anything else that is raised is a bug of ours and keeps its traceback.
 """
@@ -55,6 +57,14 @@ class StorageError(FluxbatchError):
 
 class LedgerError(FluxbatchError):
     """The ledger did not keep what it was given."""
+
+
+class LedgerAway(LedgerError):
+    """The ledger's server cannot be reached, or does not take anything now. It may be back soon; a file never is."""
+
+
+class LedgerBusy(LedgerAway):
+    """Somebody was in the way (a deadlock, a lock held for long): all of it is undone, and may be tried again."""
 
 
 class AlreadyResolved(LedgerError):

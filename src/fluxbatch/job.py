@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fluxbatch.budget.outages import Outages
 from fluxbatch.budget.selection import OnBudget, Selection
 from fluxbatch.budget.store import Store, folder_of
 from fluxbatch.cloudflare.client import Credentials
@@ -94,7 +95,7 @@ class Job:
         folder = folder_of(self.settings.ledger)
         if folder is not None:
             files.make_folders(folder)
-        return Store(self.settings.ledger)
+        return Store(self.settings.ledger, outages=Outages(self.settings.patience * 60.0))
 
 
 def defaults_of(settings: Settings, catalogue: Catalogue | None = None) -> Defaults:

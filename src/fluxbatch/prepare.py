@@ -169,11 +169,9 @@ def histories_of(store: Store, dataset: str) -> Callable[[Sequence[str]], Mappin
     """How keys of the dataset have fared, read from the ledger."""
 
     def look_up(keys: Sequence[str]) -> Mapping[str, History]:
-        with store.reading() as tx:
-            return ledger.histories(tx, dataset, keys)
+        return store.read(lambda tx: ledger.histories(tx, dataset, keys))
 
-    with store.reading() as tx:
-        return look_up if ledger.has_attempts(tx, dataset) else lambda keys: {}
+    return look_up if store.read(lambda tx: ledger.has_attempts(tx, dataset)) else lambda keys: {}
 
 
 def due_rule(job: Job) -> Callable[[History], bool]:

@@ -104,7 +104,7 @@ async def open_batch(ready: Prepared) -> AsyncIterator[Batch]:
             deadline_s=settings.deadline,
         )
         await stack.enter_async_context(client)
-        journal = ThreadJournal(ready.store)
+        journal = ThreadJournal(ready.store, ready.store.outages)
         stack.callback(journal.close)
         executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="spool")
         behind = ThreadPoolExecutor(1, thread_name_prefix="look")  # one: it shall not crowd out what is urgent
@@ -203,17 +203,16 @@ def _due_of(plan: Plan) -> Counter[str]:
 def _lanes(ready: Prepared, world: World, stop: Stop) -> Lanes:
     """One lane a model, on one pace: the limit is the account's, over all models."""
     job, settings, due = ready.job, ready.job.settings, _due_of(ready.plan)
-    with ready.store.reading() as tx:
-        learned = {model: side.recall(tx, job.account, model) for model in due}
+    learned = ready.store.read(lambda tx: {model: side.recall(tx, job.account, model) for model in due})
     rates = [one.rate_per_minute for one in learned.values() if one is not None and one.rate_per_minute is not None]
-    pace = Pace(world.journal, job.account, settings.rate or None, max(rates, default=None), world.now)
+    pace = Pace(world.journal, job.account, settings.rate or None, max(rates, default=None), world.now, ready.run)
     stop.tell(pace.close)
 
     def open_lane(model: Model, its_stop: Stop, give_up: Callable[[str], None]) -> Lane:
         known = learned.get(model.id)
         gate = Gate(first_flight(settings.max_in_flight, known, paced=settings.rate > 0))
         hold, to = Hold(settings.patience * 60.0, give_up), f" to {model.name}" if len(due) > 1 else ""
-        lane = Lane(gate, pace, hold, its_stop, Quota(due[model.id]), to)
+        lane = Lane(gate, pace, hold, its_stop, Quota(due[model.id]), to, model.id)
         pace.recall(lane, None if known is None else known.rate_per_minute)
         return lane
 

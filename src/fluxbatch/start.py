@@ -72,8 +72,9 @@ def book_parts(store: Store, dataset: Dataset, now_us: int) -> int:
             if ledger.part_is_booked(tx, dataset.id, part.sha256):
                 continue
         check_whole(dataset.path(part), part.sha256)
+        sent = list(dataset.sent(part))  # read before: while a transaction writes, all who share the ledger wait
         with store.transaction() as tx:
-            for key, number, actual, sent_at_us, model in dataset.sent(part):
+            for key, number, actual, sent_at_us, model in sent:
                 attempt = AttemptId(dataset.id, key, number)
                 booked += ledger.adopt(tx, attempt, actual, part.run_id, now_us, sent_at_us, model)
             ledger.mark_part_booked(tx, dataset.id, part.sha256)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from fluxbatch.budget import ledger
@@ -27,8 +27,6 @@ from fluxbatch.models.money import Money, charge
 
 T = TypeVar("T")
 
-POSTGRES = os.environ.get("FLUXBATCH_TEST_POSTGRES")
-
 DATASET = "d1"
 ACCOUNT = "a" * 32
 NOW_US = 1_800_000_000_000_000
@@ -43,6 +41,15 @@ LOST = Resolution(State.UNKNOWN, End.LOST, message="gone")
 
 def url_of(folder: Path) -> str:
     return f"sqlite:///{folder / 'ledger.sqlite3'}"
+
+
+def engine_of(url: str) -> sa.Engine:
+    """An engine beside the store's, whose transactions undo tables too (the sqlite3 driver commits before DDL)."""
+    engine = sa.create_engine(url)
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
+        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
 
 
 class Books:
@@ -86,5 +93,11 @@ class Books:
 
 @contextmanager
 def books(folder: Path) -> Iterator[Books]:
-    with closing(Store(url_of(folder))) as store:
+    with books_at(url_of(folder)) as own:
+        yield own
+
+
+@contextmanager
+def books_at(url: str) -> Iterator[Books]:
+    with closing(Store(url)) as store:
         yield Books(store)

@@ -1,7 +1,4 @@
-"""The ledger's contract is tested on every kind of database that there is: SQLite, and PostgreSQL where one is given.
-
-FLUXBATCH_TEST_POSTGRES is the address of an empty database that may be emptied (postgresql+psycopg://…).
-"""
+"""The ledger's contract is tested on SQLite and on PostgreSQL (`tests/conftest.py`)."""
 
 from __future__ import annotations
 
@@ -10,27 +7,18 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from fluxbatch.budget.store import Store
-from fluxbatch.budget.tables import metadata
-from tests.budget.budget_kit import POSTGRES, Books, url_of
-
-KINDS = ["sqlite", *(["postgresql"] if POSTGRES else [])]
+from tests.budget.budget_kit import Books, url_of
 
 
-@pytest.fixture(params=KINDS)
-def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The address of a ledger that nobody has opened."""
     if request.param == "sqlite":
-        yield url_of(tmp_path)
-        return
-    assert POSTGRES is not None
-    engine = sa.create_engine(POSTGRES)
-    metadata.drop_all(engine)
-    yield POSTGRES
-    metadata.drop_all(engine)
-    engine.dispose()
+        return url_of(tmp_path)
+    url: str = request.getfixturevalue("postgres_url")
+    return url
 
 
 @pytest.fixture

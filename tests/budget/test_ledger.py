@@ -9,7 +9,7 @@ from fluxbatch.budget.history import KEYS_PER_QUERY
 from fluxbatch.budget.tables import attempts
 from fluxbatch.errors import AlreadyResolved, LedgerError
 from fluxbatch.models.money import ZERO, Money, charge
-from tests.budget.budget_kit import ACTUAL, BOUND, DATASET, FAILED, LOST, NOW_US, POSTED, POSTGRES, VOID, Books
+from tests.budget.budget_kit import ACTUAL, BOUND, DATASET, FAILED, LOST, NOW_US, POSTED, VOID, Books
 
 
 def row_of(books: Books, key: str, number: int = 1) -> sa.Row[tuple[object, ...]]:
@@ -311,8 +311,3 @@ def test_a_refused_operation_leaves_the_others_of_its_transaction_standing(ledge
             ledger.resolve(tx, AttemptId(DATASET, "k", 1), VOID, NOW_US)
         ledger.reserve(tx, AttemptId(DATASET, "after", 1), "r", "m", BOUND, NOW_US)
     assert ledger_books.balance == Balance(10 * BOUND.nano_usd, spent=ACTUAL, reserved=BOUND * 2, unknown=ZERO)
-
-
-def test_the_contract_holds_on_postgresql_too():
-    if POSTGRES is None:
-        pytest.skip("no PostgreSQL to try: FLUXBATCH_TEST_POSTGRES is not set")

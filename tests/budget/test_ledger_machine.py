@@ -16,8 +16,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
+import sqlalchemy as sa
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -37,6 +38,7 @@ from fluxbatch.budget.entries import (
     Window,
 )
 from fluxbatch.budget.store import Store
+from fluxbatch.budget.tables import metadata, schema_version
 from fluxbatch.errors import AlreadyResolved, LedgerError
 from fluxbatch.models.money import ZERO, Money, charge
 from tests.budget.budget_kit import url_of
@@ -181,10 +183,15 @@ class Crash(BaseException):
 class LedgerMachine(RuleBasedStateMachine):
     """The ledger in a file, and the model of it; `saved` is the model at the last commit."""
 
+    shared_url: ClassVar[str | None] = None
+    """A ledger on a server, which each example empties; None: each has a file of its own."""
+
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp())
-        self.store = Store(url_of(self.folder))
+        self.url = self.shared_url or url_of(self.folder)
+        self.store = Store(self.url)
+        self._empty()
         self.now_us = BEGIN_US
         self.model, self.saved = Model(), Model()
         self.runs = {dataset: [f"{dataset}-run-1"] for dataset in DATASETS}
@@ -193,6 +200,13 @@ class LedgerMachine(RuleBasedStateMachine):
         self.excuse: str | None = None
         self.opened: AbstractContextManager[Connection] | None = None
         self.tx = self._begin()
+
+    def _empty(self) -> None:
+        if self.shared_url is not None:
+            with self.store.transaction() as tx:
+                for table in metadata.sorted_tables:
+                    if table is not schema_version:
+                        tx.execute(sa.delete(table))
 
     def _begin(self) -> Connection:
         self.opened = self.store.transaction()
@@ -430,7 +444,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self._leave(Crash())
         self.store.close()
         self.model, self.excuse = self.saved.copy(), "crashed"
-        self.store = Store(url_of(self.folder))
+        self.store = Store(self.url)
         self.tx = self._begin()
         REACHED["opened again"] += 1
 
@@ -489,11 +503,11 @@ def _without_words(history: History) -> History:
     return replace(history, code=None, message=None)
 
 
-def _by_chance(seed: int, steps: int) -> None:
+def _by_chance(seed: int, steps: int, kind: type[LedgerMachine] = LedgerMachine) -> None:
     """The same machine without Hypothesis, whose taste leaves much untried."""
     print(f"_by_chance({seed}, {steps})")  # shown when it fails
     chance = Random(seed)
-    machine = LedgerMachine()
+    machine = kind()
     try:
         machine.open(chance.choice(CAPS))
         machine.check()
@@ -521,3 +535,13 @@ def test_the_ledger_is_its_model_whatever_is_done_in_whatever_order():
         ),
     )
     assert {name for name in MUST_BE_REACHED if not REACHED[name]} == set()
+
+
+def test_the_ledger_on_postgresql_is_the_same_model(postgres_url: str):
+    class Shared(LedgerMachine):
+        shared_url = postgres_url
+
+    REACHED.clear()
+    for seed in range(soak(5, 300)):
+        _by_chance(1_000 + seed, soak(30, 80), Shared)
+    assert {"committed", "crashed with changes", "opened again"} <= {name for name, count in REACHED.items() if count}

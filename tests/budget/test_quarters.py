@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from fluxbatch.budget import ledger
 from fluxbatch.budget.entries import AttemptId, Decision, End, Resolution, State
 from fluxbatch.budget.quarters import account_of, quarters, sent_between
@@ -17,8 +15,8 @@ BOUND, PRICE = charge(15_000), charge(3_750)
 MODEL = DEFAULT_MODEL.id
 
 
-def test_each_state_is_summed_where_it_was_sent(tmp_path: Path) -> None:
-    store = Store(f"sqlite:///{tmp_path}/ledger.sqlite3")
+def test_each_state_is_summed_where_it_was_sent(ledger_url: str) -> None:
+    store = Store(ledger_url)
     with store.transaction() as tx:
         for dataset, account in (("one", "ours"), ("two", "ours"), ("theirs", "another")):
             ledger.open_budget(tx, dataset, account, f"/{dataset}", 10**12)

@@ -139,7 +139,7 @@ class _Borrowed:
     """A store that stays open when its borrower closes it."""
 
     def __init__(self, store: Store) -> None:
-        self.url, self.transaction, self.reading = store.url, store.transaction, store.reading
+        self.url, self.transaction, self.reading, self.read = store.url, store.transaction, store.reading, store.read
 
     def close(self) -> None:
         pass

@@ -12,9 +12,10 @@ import pytest
 
 from fluxbatch.budget import ledger
 from fluxbatch.budget.entries import End, State
+from fluxbatch.budget.lessons import Taken
 from fluxbatch.cloudflare.outcome import Failed, Lost, Refused
 from fluxbatch.dataset import files
-from fluxbatch.dispatch import engine, keep, pace, retry
+from fluxbatch.dispatch import engine, keep, news, retry
 from fluxbatch.dispatch.place import Exposure
 from fluxbatch.dispatch.retry import Again
 from tests.simulation.lives import play
@@ -63,7 +64,9 @@ def guard_looks_away(patch: Patch) -> None:
 
 
 def pace_begins_anew(patch: Patch) -> None:
-    patch.setattr(pace, "take_slots", lambda tx, account, count, interval_us, now_us, horizon_us: now_us)
+    patch.setattr(
+        news, "take_lease", lambda tx, a, learner, wanted, told, known: Taken(wanted.earliest_us, told, 0, None)
+    )
 
 
 def losses_are_sent_again(patch: Patch) -> None:

@@ -39,6 +39,7 @@ class WorldStore(Store):
     def __init__(self, opened: Store, world: Surroundings) -> None:
         self.url = opened.url
         self._engine = opened._engine
+        self.outages = opened.outages
         self.world = world
 
     @contextmanager

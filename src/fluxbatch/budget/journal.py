@@ -4,6 +4,9 @@ A commit costs a sync; with hundreds of pictures in flight a sync each would que
 runs it in one transaction, and only when that is on the disk tells each caller. An operation that raises one of our
 errors has written nothing (the rule in `ledger.py`), so the others stand; anything else undoes the batch, and each
 operation is run again by itself so that only the guilty one fails.
+
+Where the ledger has a server that goes away, the batch waits for it and is run again, unless its mark says that it was
+committed and only the answer was lost (`marks.py`). So an operation may be run several times, and counts once.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from typing import Any, Protocol, TypeVar
 
 from sqlalchemy.engine import Connection
 
+from fluxbatch.budget.marks import Marks
+from fluxbatch.budget.outages import Outages
 from fluxbatch.budget.store import Store
 from fluxbatch.errors import FluxbatchError, LedgerError
 
@@ -49,8 +54,11 @@ class _Job:
 class ThreadJournal:
     """A thread with the only writing connection of this process."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, outages: Outages | None = None) -> None:
+        """`outages` says how long the ledger's server may be away; None: not at all."""
         self._store = store
+        self._outages = outages or Outages()
+        self._marks = Marks()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._patient: list[_Job] = []
         self._due_s = 0.0
@@ -144,9 +152,7 @@ class ThreadJournal:
             _fail(batch, self._broken)
             return
         try:
-            with self._store.transaction() as tx:
-                for job in batch:
-                    _run(job, tx)
+            self._outages.through(lambda: self._once(batch), lambda: self._is_wanted(batch))
         except LedgerError as error:  # the database itself: what an operation raises is told to its caller alone
             # A full disk or a failed sync: what the pages hold now is not known, so nothing more is promised.
             self._broken = error
@@ -157,6 +163,17 @@ class ThreadJournal:
             else:
                 for job in batch:
                     self._commit([job])
+
+    def _is_wanted(self, batch: list[_Job]) -> bool:
+        """An end at once (a second Ctrl-C) waits for no server that is away: the next start finds what it left."""
+        return not (self._closed and all(job.future.cancelled() for job in batch))
+
+    def _once(self, batch: list[_Job]) -> None:
+        with self._store.transaction() as tx:
+            if self._marks.begins(tx):  # else it stands, and so do the results of when it was run
+                for job in batch:
+                    _run(job, tx)
+        self._marks.committed()
 
 
 def _run(job: _Job, tx: Connection) -> None:

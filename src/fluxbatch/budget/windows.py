@@ -154,13 +154,6 @@ def folded(tx: Connection, account: str | None = None) -> dict[Window, Held]:
     return {window: Held(**held) for window, held in found.items() if Held(**held) != Held()}
 
 
-def fill(tx: Connection) -> None:
-    """Make every window anew from the attempts: for a ledger that was written before there were any."""
-    for window, held in folded(tx).items():
-        names = {"account": window.account, "period": window.period, "first_day": window.first_day.isoformat()}
-        tx.execute(sa.insert(windows).values(**names, **_columns(held)))
-
-
 def leave_with(tx: Connection, dataset: str, account: str) -> None:
     """What the dataset's runs have spent so far stays with this account, now that the dataset goes to another."""
     noted = sa.select(former_accounts.c.run).where(former_accounts.c.dataset == dataset)
@@ -207,11 +200,3 @@ def _held(row: Any) -> Held:
         Money(row.reserved_nano_usd, row.reserved_centineurons),
         Money(row.unknown_nano_usd, row.unknown_centineurons),
     )
-
-
-def _columns(held: Held) -> dict[str, int]:
-    amounts = {"spent": held.spent, "reserved": held.reserved, "unknown": held.unknown}
-    return {f"{name}_{unit}": getattr(money, unit) for name, money in amounts.items() for unit in _UNITS}
-
-
-_UNITS = ("nano_usd", "centineurons")

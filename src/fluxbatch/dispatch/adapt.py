@@ -85,6 +85,20 @@ def refused(flight: Flight, others_in_flight: int, now_s: float) -> Flight:
     return replace(flight, limit=limit, goal=goal, proofs=0, cut_at_s=now_s, cut_from=start)
 
 
+def heard(flight: Flight, in_flight: int, now_s: float) -> Flight:
+    """Another run on the account was refused: what all have in flight together is what there is room for.
+
+    What this one has out was let in, so it may stay, and nothing is added for an episode. In an episode of our own it
+    is no news.
+    """
+    if now_s - flight.cut_at_s < EPISODE_S:
+        return flight
+    limit = min(flight.limit, max(1, in_flight, int(CUT_MIN_BELOW_GOAL * flight.limit)))
+    known = flight.goal < flight.most or flight.limit == flight.most
+    goal = flight.goal if known else limit
+    return replace(flight, limit=limit, goal=goal, proofs=0, cut_at_s=now_s, cut_from=flight.limit)
+
+
 def late(flight: Flight, now_s: float) -> Flight:
     """The platform is slow or times out: no cut, but no growth either for a while."""
     return replace(flight, proofs=0, held_until_s=now_s + LATE_S)

@@ -231,11 +231,12 @@ class Engine:
 
     async def _try_reserve(self, attempt: AttemptId, course: Course) -> Denied | None:
         request = course.request
-        bound, now_us = request.quote.bound, round(self.now() * 1e6)
+        bound = request.quote.bound
         if course.lane.stop.is_set:
             return Denied(self.tally.balance)
         answer = await self.journal.do(
-            lambda tx: ledger.reserve(tx, attempt, self.run, request.model.id, bound, now_us)
+            # When it is run, not when it is asked for: it may have waited for the ledger over midnight.
+            lambda tx: ledger.reserve(tx, attempt, self.run, request.model.id, bound, round(self.now() * 1e6))
         )
         if isinstance(answer, Denied):
             return answer

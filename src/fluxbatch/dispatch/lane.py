@@ -65,7 +65,14 @@ class Lane:
     """
 
     def __init__(
-        self, gate: Gate, pace: Pace, hold: Hold, stop: Stop, quota: Quota | None = None, to: str = ""
+        self,
+        gate: Gate,
+        pace: Pace,
+        hold: Hold,
+        stop: Stop,
+        quota: Quota | None = None,
+        to: str = "",
+        model: str = "",
     ) -> None:
         self.gate, self.pace, self.hold, self.stop = gate, pace, hold, stop
         self.quota = quota or Quota(0)
@@ -85,7 +92,8 @@ class Lane:
         self._pressure_low: float | None = None
         stop.tell(gate.close)
         stop.tell(hold.close)
-        pace.own(self).lift = self._lifted
+        own = pace.own(self)
+        own.model, own.lift, own.heard_no_room = model, self._lifted, self._heard_no_room
 
     @property
     def in_flight(self) -> int:
@@ -166,11 +174,14 @@ class Lane:
             after_s = OTHERS_PROBE_S if self.pace.refused(self) else 0.0
             self._trouble(flying, Trouble.RATE, outcome.message, max(after_s, outcome.retry_after_s or 0.0))
             return
-        before = self.gate.flight.limit
+        before = self.gate.flight
         if not flying.probe:  # "no room for one" says nothing about how many had room before
-            self._follow(adapt.refused(self.gate.flight, self.in_flight, _now()))
-        if self.gate.flight.limit < before:
-            log.info("no room for %d in flight%s (%s): now %d", before, self._to, outcome.code, self.gate.flight.limit)
+            self._follow(adapt.refused(before, self.in_flight, _now()))
+        if self.gate.flight.cut_at_s != before.cut_at_s:  # once an episode
+            self.pace.no_room(self)
+        now = self.gate.flight.limit
+        if now < before.limit:
+            log.info("no room for %d in flight%s (%s): now %d", before.limit, self._to, outcome.code, now)
         self._full_in_a_row = 0 if self._older_is_out(flying) else self._full_in_a_row + 1
         if flying.probe or self._full_in_a_row >= FULL_IN_A_ROW:
             self._trouble(flying, Trouble.ROOM, outcome.message, outcome.retry_after_s)
@@ -223,6 +234,16 @@ class Lane:
             if self.hold.pause is not None and self.hold.pause.trouble is not Trouble.RATE:
                 log.info("the probe went through: sending%s goes on", self._to)
             self.hold.passed()
+
+    def _heard_no_room(self) -> None:
+        """Another run of the account was told so, about this model."""
+        before = self.gate.flight
+        self._follow(adapt.heard(before, self.in_flight, _now()))
+        now = self.gate.flight.limit
+        if now < before.limit:
+            log.info(
+                "another run heard that there is no room%s: %d in flight instead of %d", self._to, now, before.limit
+            )
 
     def _lifted(self) -> None:
         """Another model was let in again: "too many" is over for this one as well."""

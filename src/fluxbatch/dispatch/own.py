@@ -27,6 +27,10 @@ class Own:
         self.let_in_last = float("-inf")
         self.lift: Callable[[], None] = lambda: None
         """Called when another lane has found that the account is let in again."""
+        self.model = ""
+        """The id of the lane's model, by which other runs of the account know it."""
+        self.heard_no_room: Callable[[], None] = lambda: None
+        """Called when another run was told that there is no room for this model."""
         self._line = asyncio.Lock()
         self._next_at = 0.0
 

@@ -17,14 +17,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 
 from aiolimiter import AsyncLimiter
 
 from fluxbatch.budget.journal import Journal
-from fluxbatch.budget.store import take_slots
+from fluxbatch.budget.lessons import Lease, Lesson
 from fluxbatch.dispatch.belief import Belief
 from fluxbatch.dispatch.fair import Turns
+from fluxbatch.dispatch.news import ROOM, News
 from fluxbatch.dispatch.own import Own
 from fluxbatch.dispatch.rate import HEADROOM, WINDOW_S, Rate
 
@@ -59,14 +60,21 @@ class Pace:
     """Gives out turns: one for each lane that waits, in turn, and within a lane first come, first served."""
 
     def __init__(
-        self, journal: Journal, account: str, per_minute: float | None, learned: float | None, now: Callable[[], float]
+        self,
+        journal: Journal,
+        account: str,
+        per_minute: float | None,
+        learned: float | None,
+        now: Callable[[], float],
+        learner: str = "",
     ) -> None:
-        """`per_minute` is the known limit or None; `learned` what an earlier run found where none is known."""
+        """`per_minute` is the known limit or None; `learned` what an earlier run found where none is known; `learner`
+        names this run among those that share the account."""
         ceiling = None if per_minute is None else per_minute / WINDOW_S
         start = ceiling if ceiling is not None else (None if learned is None else learned / WINDOW_S)
         self._belief = Belief(Rate(start, ceiling), now)
         self._journal = journal
-        self._account = account
+        self._news = News(account, learner, now)
         self._now = now
         self._slots: deque[float] = deque()
         self._queue = Turns()
@@ -161,6 +169,16 @@ class Pace:
         began = own.refused(self._now())
         return any(other.refused_at is not None and other.refused_at < began for other in self._own.values())
 
+    def no_room(self, who: Hashable) -> None:
+        """The platform had no room for one of this lane's: the account's other runs shall hear of it."""
+        self._news.tell(self.own(who).model, ROOM)
+
+    def _hear(self, lessons: Iterable[Lesson]) -> None:
+        for lesson in lessons:
+            for own in self._own.values():
+                if own.model == lesson.model and lesson.kind == ROOM:
+                    own.heard_no_room()
+
     def _learn(self, own: Own, refused_at: float, accepted_at: float) -> None:
         others = [other for other in self._own.values() if other is not own]
         with_it = [other for other in others if other.refused_last >= refused_at]
@@ -192,11 +210,10 @@ class Pace:
             ahead_s = max(0.0, self._lag_s - LATE_S / 2)
             times = (interval_s, asked_at + ahead_s, self._horizon_s())
             interval_us, earliest_us, horizon_us = (round(1e6 * s) for s in times)
-            first = await self._journal.do(
-                lambda tx: take_slots(tx, self._account, count, interval_us, earliest_us, horizon_us)
-            )
+            taken = await self._journal.do(self._news.lease(Lease(count, interval_us, earliest_us, horizon_us)))
             self._lag_s = min(max(0.0, self._now() - asked_at), LAG_MAX_S)
-            self._slots.extend((first + i * interval_us) / 1e6 for i in range(count))
+            self._slots.extend((taken.first_us + i * interval_us) / 1e6 for i in range(count))
+            self._hear(self._news.took(taken))
         return self._slots.popleft()
 
     def _is_near(self, at: float) -> bool:

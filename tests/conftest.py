@@ -1,0 +1,40 @@
+"""What several rooms' tests share: a PostgreSQL server of this test process's own.
+
+FLUXBATCH_TEST_POSTGRES is the address of a database to use instead (postgresql://…): each test makes a schema of its
+own in it. Where there is neither, what needs PostgreSQL is skipped and says so.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from tests.postgres_kit import Cluster, cluster, own_schema, why_not
+
+
+@pytest.fixture(scope="session")
+def postgres_cluster() -> Iterator[Cluster]:
+    """A server that runs. Whoever stops it starts it again."""
+    if (reason := why_not()) is not None:
+        pytest.skip(reason)
+    with cluster() as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def postgres_base(request: pytest.FixtureRequest) -> str:
+    """The address of a database in which schemas can be made."""
+    given = os.environ.get("FLUXBATCH_TEST_POSTGRES")
+    if given:
+        return given
+    found: Cluster = request.getfixturevalue("postgres_cluster")
+    return found.url
+
+
+@pytest.fixture
+def postgres_url(postgres_base: str) -> Iterator[str]:
+    """The address of a ledger on PostgreSQL that nobody has opened."""
+    with own_schema(postgres_base) as url:
+        yield url
