@@ -7,7 +7,8 @@
     │       └── DatasetInUse        a run that is alive holds it
     ├── StorageError                the disk did not keep what it was given; never retried
     └── LedgerError                 the ledger did not keep what it was given
-        └── AlreadyResolved         an attempt was to be resolved a second time; names the first resolution
+        ├── AlreadyResolved         an attempt was to be resolved a second time; names the first resolution
+        └── LeaseLost               another run has taken the dataset over: this one may not spend or write any more
 
 Anything else that is raised is a bug of ours and keeps its traceback.
 """
@@ -59,3 +60,15 @@ class LedgerError(FluxbatchError):
 
 class AlreadyResolved(LedgerError):
     """A second resolution of one attempt; the text names the first."""
+
+
+class LeaseLost(LedgerError):
+    """Another run has taken the dataset over, because nothing was heard of this one for too long."""
+
+    @classmethod
+    def to(cls, run: str) -> LeaseLost:
+        """The error that names who has it now."""
+        return cls(
+            f"run {run} has taken this dataset over, because nothing was heard of this one for longer than its lease "
+            "(its machine stood still, or was cut off from the ledger); nothing more is sent or written by this run"
+        )

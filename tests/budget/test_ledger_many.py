@@ -10,7 +10,7 @@ from typing import TypeVar
 import pytest
 
 from fluxbatch.budget import ledger, windows
-from fluxbatch.budget.entries import End, Period, Reserved, Resolution, State
+from fluxbatch.budget.entries import PERIODS_OF, End, Period, Reserved, Resolution, Scope, State
 from fluxbatch.budget.store import take_slots
 from fluxbatch.models.money import ZERO, Money, charge
 from tests.budget.budget_kit import ACCOUNT, BOUND, NOW_US, books
@@ -85,7 +85,7 @@ def _reserve_for_one_account(folder: Path, name: str) -> tuple[int, list[int]]:
     return reserved, moments
 
 
-@pytest.mark.parametrize("period", list(Period))
+@pytest.mark.parametrize("period", PERIODS_OF[Scope.ACCOUNT])
 def test_datasets_of_one_account_together_reserve_exactly_what_its_window_holds(tmp_path: Path, period: Period):
     fits = PROCESSES * EACH // 2
     with books(tmp_path) as own:

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from fluxbatch.budget import ledger, windows
-from fluxbatch.budget.entries import Held, Period, Window
+from fluxbatch.budget.entries import Held, Payer, Period, Window
 from fluxbatch.budget.store import Store
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.errors import LedgerError
@@ -91,6 +91,7 @@ def test_a_start_is_not_kept_by_another_accounts_damage(tmp_path: Path, dataset:
     sealed(dataset, dataset.spool(), 1)
     start(tmp_path, dataset)
     with closing(Store(url_of(tmp_path))) as store, store.transaction() as tx:
-        windows.enter(tx, "b" * 32, NOW_US)
-        tx.execute(sa.text(f"UPDATE windows SET spent_nano_usd = 1 WHERE account = '{'b' * 32}'"))
+        windows.enter(tx, Payer("b" * 32, "run-b", "project-b"), NOW_US)
+        others = f"'{'b' * 32}', 'run-b', 'project-b'"
+        tx.execute(sa.text(f"UPDATE windows SET spent_nano_usd = 1 WHERE name IN ({others})"))
     assert start(tmp_path, dataset).adopted == 0

@@ -10,14 +10,17 @@ import sqlalchemy as sa
 
 from fluxbatch.budget import ledger, windows
 from fluxbatch.budget.entries import (
+    PERIODS_OF,
     AttemptId,
     Balance,
     Decision,
     Denied,
     Held,
+    Payer,
     Period,
     Reserved,
     Resolution,
+    Scope,
     State,
     Window,
     windows_at,
@@ -115,13 +118,15 @@ def test_the_reason_says_which_budget_and_when_the_next_begins(ledger_books: Boo
     denied = send(ledger_books, "k")
     assert isinstance(denied, Denied)
     assert denied.reason == (
-        "the account's budget for the day 2026-11-30 is used up; the next begins on 2026-12-01 at 00:00 UTC"
+        "the account's budget for the day 2026-11-30 is used up ($0 left of $0); "
+        "the next begins on 2026-12-01 at 00:00 UTC"
     )
     cap(ledger_books, Period.MONTH, 0)
     denied = send(ledger_books, "k")
     assert isinstance(denied, Denied)
     assert denied.reason == (
-        "the account's budget for the month 2026-11 is used up; the next begins on 2026-12-01 at 00:00 UTC"
+        "the account's budget for the month 2026-11 is used up ($0 left of $0); "
+        "the next begins on 2026-12-01 at 00:00 UTC"
     )
     ledger_books.open(0)
     denied = send(ledger_books, "k")
@@ -139,10 +144,10 @@ def test_a_cap_that_is_set_later_counts_what_was_spent_before(ledger_books: Book
 
 
 def test_a_cap_that_is_taken_away_holds_no_more(ledger_books: Books):
-    for period in Period:
+    for period in PERIODS_OF[Scope.ACCOUNT]:
         cap(ledger_books, period, 0)
     assert isinstance(send(ledger_books, "k"), Denied)
-    for period in Period:
+    for period in PERIODS_OF[Scope.ACCOUNT]:
         cap(ledger_books, period, None)
     with ledger_books.store.reading() as tx:
         assert ledger.caps_of(tx, ACCOUNT) == {}
@@ -251,7 +256,9 @@ def test_the_audit_finds_a_window_that_was_tampered_with(ledger_books: Books, da
     end(ledger_books, "k", POSTED)
     ledger_books.do(lambda tx: tx.execute(sa.text(damage)))
     with ledger_books.store.reading() as tx:
-        assert ledger.audit_windows(tx) == ledger.audit_windows(tx, ACCOUNT) == [TODAY, NOVEMBER]
+        run = Window("run-1", Period.TOTAL, None, Scope.RUN)
+        assert ledger.audit_windows(tx) == ledger.audit_windows(tx, ACCOUNT, None, DATASET) == [TODAY, NOVEMBER, run]
+        assert ledger.audit_windows(tx, ACCOUNT) == [TODAY, NOVEMBER]
         assert ledger.audit_windows(tx, OTHER) == []
 
 
@@ -271,9 +278,10 @@ def test_a_free_picture_is_refused_by_a_cap_that_was_lowered_below_what_is_gone(
 
 
 def test_a_reservation_and_a_resolution_cost_three_statements_each(ledger_books: Books):
-    """Each is paid for by every picture; the first of a day makes its windows and may cost more."""
-    send(ledger_books, "first")
-    for period in Period:
+    """Each is paid for by every picture; the first of a day or a run makes its windows and may cost more."""
+    ledger_books.do(lambda tx: ledger.begin_run(tx, DATASET, Payer(ACCOUNT, "r", "cats", "parent"), 10**12))
+    ledger_books.do(lambda tx: ledger.reserve(tx, AttemptId(DATASET, "first", 1), "r", "m", BOUND, EVENING))
+    for period in PERIODS_OF[Scope.ACCOUNT]:
         cap(ledger_books, period, 10**12)
     statements: list[str] = []
     with ledger_books.store.transaction() as tx:
@@ -286,10 +294,10 @@ def test_a_reservation_and_a_resolution_cost_three_statements_each(ledger_books:
 def test_every_statement_of_the_guard_finds_its_rows_by_their_key(tmp_path: Path):
     """A year of windows must cost no more than the first day."""
     with books(tmp_path) as own, own.store.reading() as tx:
-        for statement in (windows._RESERVE, windows._MOVE):
+        for statement in (windows._RESERVE[0], windows._MOVE[0]):
             text = str(statement.compile(dialect=tx.dialect, compile_kwargs={"render_postcompile": True}))
             names = statement.compile(dialect=tx.dialect).positiontup or ()
             plan = tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", tuple(1 for _ in names)).all()
             steps = [row[-1] for row in plan]
             assert [step for step in steps if step.startswith("SCAN")] == []
-            assert sum("account=? AND period=? AND first_day=?" in step for step in steps) == 2
+            assert sum("scope=? AND name=? AND period=? AND first_day=?" in step for step in steps) == 7

@@ -12,7 +12,6 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from fluxbatch.budget import windows
 from fluxbatch.budget.entries import Learned
 from fluxbatch.budget.tables import SCHEMA_VERSION, insert_into, learned, metadata, paces, runs, schema_version
 from fluxbatch.errors import LedgerError
@@ -88,7 +87,7 @@ class Store:
             if version is None:
                 tx.execute(sa.insert(schema_version).values(version=SCHEMA_VERSION))
             elif version in UPGRADED:
-                windows.fill(tx)
+                raise NotImplementedError
                 tx.execute(sa.update(schema_version).values(version=SCHEMA_VERSION))
             elif version != SCHEMA_VERSION:
                 raise LedgerError(
