@@ -25,10 +25,10 @@ FLOORS = (
     {"dispatch"},
     {"job", "start", "summary"},
     {"prepare", "report", "tell"},
-    {"batch", "examine", "listing", "reconciled", "swept"},
+    {"batch", "examine", "ledgers", "listing", "reconciled", "swept"},
     {"reconcile", "repair", "run", "screen"},
     {"foreground", "options"},
-    {"cli_models", "cli_sweep"},
+    {"cli_ledger", "cli_models", "cli_sweep"},
     {"cli", "flows"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -49,12 +49,14 @@ PLACES = {
     },
     "imagehash": {"src/fluxbatch/dataset/image.py"},
     "sqlalchemy": {"src/fluxbatch/budget/"},
+    "alembic": {"src/fluxbatch/budget/"},
     "sqlite3": set[str](),
     "aiolimiter": {"src/fluxbatch/dispatch/pace.py"},
     "starlette": {"src/fluxbatch/simulator/"},
     "uvicorn": {"src/fluxbatch/simulator/"},
     "typer": {
         "src/fluxbatch/cli.py",
+        "src/fluxbatch/cli_ledger.py",
         "src/fluxbatch/cli_models.py",
         "src/fluxbatch/cli_sweep.py",
         "src/fluxbatch/options.py",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from fluxbatch.cli_ledger import ledger_app
 from fluxbatch.cli_models import list_models
 from fluxbatch.cli_sweep import count_sweep
 from fluxbatch.errors import FluxbatchError, ManifestError, UsageError
@@ -177,6 +178,7 @@ def run(
 
 app.command("sweep")(count_sweep)
 app.command("models")(list_models)
+app.add_typer(ledger_app, name="ledger")
 
 
 @app.command()

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from fluxbatch.budget import ledger
@@ -43,6 +44,15 @@ LOST = Resolution(State.UNKNOWN, End.LOST, message="gone")
 
 def url_of(folder: Path) -> str:
     return f"sqlite:///{folder / 'ledger.sqlite3'}"
+
+
+def engine_of(url: str) -> sa.Engine:
+    """An engine beside the store's, whose transactions undo tables too (the sqlite3 driver commits before DDL)."""
+    engine = sa.create_engine(url)
+    if engine.dialect.name == "sqlite":
+        sa.event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
+        sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
 
 
 class Books:

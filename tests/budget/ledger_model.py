@@ -61,9 +61,7 @@ class Model:
     settled: dict[AttemptId, Settlement] = field(default_factory=dict)
 
     def copy(self) -> Model:
-        return Model(
-            dict(self.datasets), dict(self.caps), dict(self.payers), dict(self.attempts), dict(self.settled)
-        )
+        return Model(dict(self.datasets), dict(self.caps), dict(self.payers), dict(self.attempts), dict(self.settled))
 
     def payer_of(self, dataset: str, run: str) -> Payer:
         """Who pays for a run: whoever did when it began."""

@@ -113,7 +113,15 @@ ACTIONS: dict[str, Callable[[Random], tuple[Any, ...]]] = {
     "crash": lambda c: (),
     "open_again": lambda c: (),
 }
-OFTEN = ("reserve_some", "resolve_some", "settle_some", "cap_a_dataset", "cap_an_account", "cap_a_project", "let_time_pass")
+OFTEN = (
+    "reserve_some",
+    "resolve_some",
+    "settle_some",
+    "cap_a_dataset",
+    "cap_an_account",
+    "cap_a_project",
+    "let_time_pass",
+)
 
 
 def _action(number: int) -> tuple[Any, ...]:

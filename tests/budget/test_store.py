@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 from fluxbatch.budget import store as side
 from fluxbatch.budget.entries import Learned
 from fluxbatch.budget.store import Store, take_slots
+from fluxbatch.budget.tables import SCHEMA_VERSION
 from fluxbatch.errors import LedgerError
 from tests.budget.budget_kit import ACCOUNT, DATASET, NOW_US, Books, books, url_of
 
@@ -105,7 +106,7 @@ def test_a_ledger_of_another_schema_is_refused_and_left_as_it_is(tmp_path: Path)
         own.open(123)
         own.do(lambda tx: tx.execute(sa.text("UPDATE schema_version SET version = 99")))
         own.do(lambda tx: tx.execute(sa.text("DROP TABLE learned")))
-    with pytest.raises(LedgerError, match=r"has schema 99, this fluxbatch needs 2; .*--ledger"):
+    with pytest.raises(LedgerError, match=rf"has schema 99, this fluxbatch needs {SCHEMA_VERSION}; .*--ledger"):
         Store(url_of(tmp_path))
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as plain:
         names = {name for (name,) in plain.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}

@@ -182,7 +182,10 @@ def windows_of(payer: Payer, at_us: int) -> tuple[Window, ...]:
     refuse it, is the one that stays closed for longest."""
     windows = [*_spans_at(Scope.ACCOUNT, payer.account, at_us)]
     if payer.project is not None:
-        windows += [*_spans_at(Scope.PROJECT, payer.project, at_us), Window(payer.project, Period.TOTAL, None, _PROJECT)]
+        windows += [
+            *_spans_at(Scope.PROJECT, payer.project, at_us),
+            Window(payer.project, Period.TOTAL, None, _PROJECT),
+        ]
     windows += [Window(name, Period.TOTAL, None, Scope.RUN) for name in {payer.holder or payer.run, payer.run}]
     return tuple(sorted(windows, key=_rank))
 

@@ -5,26 +5,42 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from fluxbatch.budget.entries import Learned
-from fluxbatch.budget.tables import SCHEMA_VERSION, insert_into, learned, metadata, paces, runs, schema_version
+from fluxbatch.budget import postgres, schema
+from fluxbatch.budget.entries import Learned, State
+from fluxbatch.budget.tables import SCHEMA_VERSION, attempts, datasets, insert_into, learned, paces, runs
 from fluxbatch.errors import LedgerError
 
 BUSY_TIMEOUT_MS = 60_000
 ASK_AGAIN_S = 0.01
-SCHEMA_LOCK = 0x666C7578
-"""The advisory lock of PostgreSQL that one holds who makes the tables: any number that nobody else would take."""
-UPGRADED = frozenset({1})
-"""Older schemas, which lack nothing but tables: those are made and filled when the ledger is opened."""
 
 _BUGS = (sa.exc.IntegrityError, sa.exc.ProgrammingError, sa.exc.DataError)
 """What a database raises when it was asked for the wrong thing; all else of its errors come from the world."""
+
+
+class Opening(Enum):
+    """What may be done to a ledger whose schema is not this fluxbatch's."""
+
+    USE = "a new one is made, a file is upgraded; a shared one has to be upgraded by its owner"
+    UPGRADE = "a shared one is upgraded as well"
+    LOOK = "it stays as it is"
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How much a ledger holds; None where it was not counted."""
+
+    datasets: int | None = None
+    attempts: int | None = None
+    on_their_way: int | None = None
+    unknown: int | None = None
 
 
 class Store:
@@ -33,19 +49,22 @@ class Store:
     `url` is where it lies, without a password. LedgerError when it cannot be opened, read or written.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, opening: Opening = Opening.USE) -> None:
         self.url = _shown(url)
+        self.upgraded_from: int | None = None
+        """The schema that the ledger had, where opening it has upgraded it."""
         try:
             self._engine = _open(url)
             with ExitStack() as on_failure:
                 on_failure.callback(self.close)
-                self._check_schema()
+                self._agree(opening)
                 on_failure.pop_all()
         except (sa.exc.SQLAlchemyError, OSError, ImportError) as error:
             reason = error.orig if isinstance(error, sa.exc.DBAPIError) else error
             raise LedgerError(
                 f"the ledger {self.url} cannot be opened: {reason}; "
-                "check --ledger, which is written like sqlite:////home/me/ledger.sqlite3"
+                "check --ledger, which is written like sqlite:////home/me/ledger.sqlite3 or "
+                "postgresql://me:password@host/ledger"
             ) from error
 
     @contextmanager
@@ -78,43 +97,63 @@ class Store:
     def close(self) -> None:
         self._engine.dispose()
 
-    def _check_schema(self) -> None:
+    def version(self) -> int | None:
+        """The schema that the ledger has; None where there is none."""
+        with self.reading() as tx:
+            return schema.version_of(tx)
+
+    def extent(self) -> Extent:
+        """How much the ledger holds."""
+        count = sa.func.count()
+        states = sa.select(attempts.c.state, count).group_by(attempts.c.state)
+        with self.reading() as tx:
+            each = dict(tx.execute(states).tuples().all())
+            number: int = tx.execute(sa.select(count).select_from(datasets)).scalar_one()
+        return Extent(number, sum(each.values()), each.get(State.SENT, 0), each.get(State.UNKNOWN, 0))
+
+    def _agree(self, opening: Opening) -> None:
+        """Make a new ledger, upgrade an older one where that may be, refuse any other."""
+        with self._engine.connect().execution_options(fluxbatch_reading=True) as tx:
+            found = schema.version_of(tx)
+        if found == SCHEMA_VERSION or opening is Opening.LOOK:
+            return
+        # A file is its user's. A database is shared: no worker changes it in the night under the others.
+        if found is not None and opening is Opening.USE and self._engine.dialect.name == "postgresql":
+            raise schema.unfit(self.url, found)
         with self._engine.begin() as tx:
-            if tx.dialect.name == "postgresql":  # there, many may begin at once; SQLite's writers take turns
-                tx.execute(sa.select(sa.func.pg_advisory_xact_lock(SCHEMA_LOCK)))
-            metadata.create_all(tx)
-            version = tx.execute(sa.select(schema_version.c.version)).scalar()
-            if version is None:
-                tx.execute(sa.insert(schema_version).values(version=SCHEMA_VERSION))
-            elif version in UPGRADED:
-                raise NotImplementedError
-                tx.execute(sa.update(schema_version).values(version=SCHEMA_VERSION))
-            elif version != SCHEMA_VERSION:
-                raise LedgerError(
-                    f"the ledger {self.url} has schema {version}, this fluxbatch needs {SCHEMA_VERSION}; "
-                    "use the fluxbatch that wrote it, or another ledger (--ledger)"
-                )
+            before = schema.make_or_upgrade(tx, self.url)
+        if before not in (None, SCHEMA_VERSION):
+            self.upgraded_from = before
 
 
 def _shown(url: str) -> str:
     try:
-        return sa.make_url(url).render_as_string(hide_password=True)
+        return postgres.shown(sa.make_url(url))
     except sa.exc.ArgumentError:
         return "that was given"  # not an address, so a password in it could not be told
 
 
-def folder_of(url: str) -> Path | None:
-    """The folder that a SQLite ledger lies in; None for any other database, and for what is no address."""
+def file_of(url: str) -> Path | None:
+    """The file of a SQLite ledger; None for any other database, and for what is no address."""
     try:
         given = sa.make_url(url)
     except sa.exc.ArgumentError:
         return None
     is_file = given.get_backend_name() == "sqlite" and given.database not in (None, "", ":memory:")
-    return Path(str(given.database)).parent if is_file else None
+    return Path(str(given.database)) if is_file else None
+
+
+def folder_of(url: str) -> Path | None:
+    """The folder that a SQLite ledger lies in; None for any other database, and for what is no address."""
+    file = file_of(url)
+    return None if file is None else file.parent
 
 
 def _open(url: str) -> Engine:
-    engine = sa.create_engine(url)
+    address = sa.make_url(url)
+    if postgres.is_ours(address):
+        return postgres.open_postgres(address)
+    engine = sa.create_engine(address)
     if engine.dialect.name != "sqlite":
         return engine
     if engine.url.database:

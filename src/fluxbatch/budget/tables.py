@@ -8,8 +8,8 @@ from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaD
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-SCHEMA_VERSION = 3
-"""By hand until the revisions are there."""
+SCHEMA_VERSION = 4
+"""The number of the last revision in migrations/versions: what that folder makes is what stands here (a test looks)."""
 
 metadata = MetaData()
 
@@ -183,6 +183,27 @@ learned = Table(
     Column("is_goal", Boolean, nullable=False),
     Column("rate_per_minute", Float),
     Column("latency_s", Float),
+)
+
+# A journal's last committed batch: where the answer to a COMMIT is lost with its connection, this is looked at.
+marks = Table(
+    "marks",
+    metadata,
+    Column("journal", String, primary_key=True),
+    Column("batch", BigInteger, nullable=False),
+    Column("at_us", BigInteger, nullable=False),
+)
+
+# What one process was refused and has learned by it, for the others that share the account.
+lessons = Table(
+    "lessons",
+    metadata,
+    Column("account", String, primary_key=True),
+    Column("model", String, primary_key=True),
+    Column("kind", String, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("learner", String, nullable=False),
+    Column("value", Float),
 )
 
 
