@@ -23,7 +23,7 @@ FLOORS = (
     {"manifest", "settings", "simulator"},
     {"budget", "cloudflare", "dataset"},
     {"dispatch"},
-    {"job", "start", "summary"},
+    {"held", "job", "start", "summary"},
     {"prepare", "report", "tell"},
     {"batch", "examine", "ledgers", "listing", "reconciled", "swept"},
     {"reconcile", "repair", "run", "screen"},

@@ -29,7 +29,7 @@ from fluxbatch.errors import LedgerError, StorageError
 from fluxbatch.manifest.reader import Rejected
 from fluxbatch.manifest.request import ImageRequest
 from fluxbatch.models.money import ZERO, Money, exact
-from fluxbatch.prepare import Prepared, histories_of, now_text, now_us
+from fluxbatch.prepare import Prepared, histories_of, now_text
 from fluxbatch.report import REPORT, to_markdown
 from fluxbatch.summary import Summary, summaries_of, summarise
 
@@ -60,6 +60,8 @@ class Batch:
     failures: FailureWriter
     started_s: float
     summary: Summary | None = None
+    is_cut_off: bool = False
+    """The lease is lost, or nobody can say whether it is."""
     _unsealed: dict[str, Spooled] = field(default_factory=dict)
     _reached: Money = ZERO
     """What the due pictures that have ended should have cost: the rest is what is left to pay."""
@@ -213,7 +215,15 @@ class Batch:
 
     def _write_parts(self, entries: list[Spooled]) -> list[Part]:
         prepared = self.prepared
-        return seal(prepared.dataset, prepared.spool, entries, run_id=prepared.run, sealed_at=now_text())
+
+        def still_ours(step: str) -> None:
+            if step == "part":  # it is on the disk, and about to be listed
+                prepared.hold.check()
+
+        prepared.hold.check()  # who woke up after a take-over writes nothing into what is another's now
+        return seal(
+            prepared.dataset, prepared.spool, entries, run_id=prepared.run, sealed_at=now_text(), after=still_ours
+        )
 
     async def _mark(self, part: Part) -> None:
         dataset = self.prepared.dataset.id
@@ -236,7 +246,7 @@ class Batch:
         )
 
     async def _write_down(self, summary: Summary) -> None:
-        job, run, ended_us = self.prepared.job, self.prepared.run, now_us()
+        job, run, ended_us = self.prepared.job, self.prepared.run, self.prepared.job.now_us()
         learned = [(model.id, lane.learned()) for model, lane in self.engine.lanes if lane.made]
         try:
             await self.journal.do(lambda tx: side.close_run(tx, run, summary.stopped_by, summary.to_json(), ended_us))

@@ -21,8 +21,10 @@ from fluxbatch.options import (
     FailedOption,
     FitOption,
     FlightOption,
+    FreeOption,
     GuidanceOption,
     HeightOption,
+    IfRunningOption,
     JsonOption,
     LedgerOption,
     LimitOption,
@@ -35,9 +37,11 @@ from fluxbatch.options import (
     OutOption,
     OwnOption,
     PreviewOption,
+    ProjectOption,
     RateOption,
     RefetchOption,
     RefusedOption,
+    RunBudgetOption,
     SampleOption,
     SampleSeedOption,
     ShardOption,
@@ -79,6 +83,9 @@ def plan(
     resend_lost: LostOption = None,
     on_budget: OnBudgetOption = None,
     max_price_per_picture: MaxPriceOption = None,
+    run_budget: RunBudgetOption = None,
+    project: ProjectOption = None,
+    free_only: FreeOption = None,
     limit: LimitOption = None,
     sample: SampleOption = None,
     sample_seed: SampleSeedOption = None,
@@ -140,11 +147,15 @@ def run(
     resend_lost: LostOption = None,
     on_budget: OnBudgetOption = None,
     max_price_per_picture: MaxPriceOption = None,
+    run_budget: RunBudgetOption = None,
+    project: ProjectOption = None,
+    free_only: FreeOption = None,
     limit: LimitOption = None,
     sample: SampleOption = None,
     sample_seed: SampleSeedOption = None,
     preview: PreviewOption = None,
     resend_refused: RefusedOption = None,
+    if_running: IfRunningOption = None,
     patience: Annotated[
         float | None, typer.Option(help="Minutes of nothing but trouble after which the run ends. [15]")
     ] = None,
@@ -166,8 +177,12 @@ def run(
 
     Example: fluxbatch run prompts.csv --out cats --budget 20 --on-budget spread
 
-    Exit codes: 0 complete, 2 bad usage or manifest, 3 stopped by the budget, 4 complete but some rows failed,
-    5 stopped by the account or the platform, 130 interrupted.
+    Example: fluxbatch run prompts.csv --out cats --budget 20 --free-only    (every night, for nothing)
+
+    Example: fluxbatch run prompts.csv --out cats --budget 200 --project cats --run-budget 5 --if-running leave
+
+    Exit codes: 0 complete (or left alone, --if-running leave), 2 bad usage or manifest, 3 stopped by a budget,
+    4 complete but some rows failed, 5 stopped by the account or the platform, 130 interrupted.
     """
     from fluxbatch.foreground import run_in_foreground
 

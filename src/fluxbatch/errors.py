@@ -47,7 +47,11 @@ class DatasetError(UsageError):
 
 
 class DatasetInUse(DatasetError):
-    """A run that is alive holds the dataset."""
+    """A run that is alive holds the dataset; `by` says which, as far as that is known."""
+
+    def __init__(self, message: str, by: str = "another process") -> None:
+        super().__init__(message)
+        self.by = by
 
 
 class StorageError(FluxbatchError):
@@ -66,9 +70,10 @@ class LeaseLost(LedgerError):
     """Another run has taken the dataset over, because nothing was heard of this one for too long."""
 
     @classmethod
-    def to(cls, run: str) -> LeaseLost:
-        """The error that names who has it now."""
+    def to(cls, run: str | None) -> LeaseLost:
+        """The error that names the run which has it now."""
         return cls(
-            f"run {run} has taken this dataset over, because nothing was heard of this one for longer than its lease "
-            "(its machine stood still, or was cut off from the ledger); nothing more is sent or written by this run"
+            f"{f'run {run}' if run else 'somebody'} has taken this dataset over, because nothing was heard of this run "
+            "for longer than its lease (its machine stood still, or was cut off from the ledger); it sends and writes "
+            "nothing more"
         )

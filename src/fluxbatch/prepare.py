@@ -28,6 +28,7 @@ from fluxbatch.dataset.header import PriceList
 from fluxbatch.dataset.spool import Spool
 from fluxbatch.dispatch.retry import is_due
 from fluxbatch.errors import ManifestError
+from fluxbatch.held import Hold, holding, when_free
 from fluxbatch.job import Job, credentials_of
 from fluxbatch.manifest.reader import Manifest, Rejected
 from fluxbatch.manifest.rejected import RejectedWriter
@@ -50,6 +51,7 @@ class Prepared:
     spool: Spool
     recovery: Recovery
     plan: Plan
+    hold: Hold
 
 
 @contextmanager
@@ -73,12 +75,11 @@ def prepared(job: Job) -> Iterator[Prepared]:
         store = stack.enter_context(contextlib.closing(job.open_store()))
         run = new_run_id()
         prices = PriceList(run, now_text(), job.catalogue.price_list())
-        dataset = open_dataset(job.out, manifest.own_schema, job.is_simulated, prices)
-        stack.enter_context(dataset.hold())
+        dataset, hold, waited = _hold(job, store, manifest, run, prices, stack)
         spool = dataset.spool()
-        recovery = recover_all(store, dataset, spool, job.account, job.budget_nano_usd, run, now_us())
+        recovery = _recovered(job, store, dataset, spool, hold)
         dataset.use_prices(prices)
-        if plan is None:
+        if plan is None or waited:
             with _kept_rejected(job, manifest, dataset) as rows:
                 histories = histories_of(store, dataset.id)
                 plan = make_plan(rows, manifest.complaints, recovery.balance, histories, due_rule(job), selection)
@@ -86,7 +87,39 @@ def prepared(job: Job) -> Iterator[Prepared]:
         write_cited(dataset.folder, plan.cited)
         for text in job.defaults().not_sent(plan.pictures_by_model()):
             log.warning("not sent: %s", text)
-        yield Prepared(job, run, manifest, store, dataset, spool, recovery, plan)
+        yield Prepared(job, run, manifest, store, dataset, spool, recovery, plan, hold)
+
+
+def _hold(
+    job: Job, store: Store, manifest: Manifest, run: str, prices: PriceList, stack: ExitStack
+) -> tuple[Dataset, Hold, bool]:
+    """The dataset, held until the stack ends, and whether another run was waited for."""
+    found: list[tuple[Dataset, Hold]] = []
+
+    def take() -> None:
+        dataset = open_dataset(job.out, manifest.own_schema, job.is_simulated, prices)
+        now_us = None if job.clock is None else job.now_us
+        hold = stack.enter_context(holding(dataset, store, run, job.settings.lease, now_us=now_us))
+        found.append((dataset, hold))
+
+    waited = when_free(take, wait=job.settings.if_running == "wait")
+    [(dataset, hold)] = found
+    return dataset, hold, waited
+
+
+def _recovered(job: Job, store: Store, dataset: Dataset, spool: Spool, hold: Hold) -> Recovery:
+    return recover_all(
+        store,
+        dataset,
+        spool,
+        job.account,
+        job.budget_nano_usd,
+        hold.run,
+        job.now_us(),
+        payer=job.payer(hold.run),
+        run_cap_nano_usd=job.run_cap_nano_usd,
+        checked=hold.checked,
+    )
 
 
 def look_ahead(job: Job) -> tuple[Plan, Coverage]:
@@ -103,7 +136,7 @@ def look_ahead(job: Job) -> tuple[Plan, Coverage]:
         with store.transaction() as tx:
             if ledger.balance(tx, dataset.id) is None:
                 ledger.open_budget(tx, dataset.id, job.account, str(job.out.resolve()), None)
-        book_parts(store, dataset, now_us())
+        book_parts(store, dataset, job.now_us())
         with store.reading() as tx:
             balance = ledger.balance(tx, dataset.id)
         assert balance is not None

@@ -20,6 +20,7 @@ from typing import IO, Any
 from pydantic import SecretStr
 
 from fluxbatch.batch import Batch
+from fluxbatch.budget import here
 from fluxbatch.budget.store import Store
 from fluxbatch.budget.tables import metadata, schema_version
 from fluxbatch.cloudflare.outcome import Broken, Delivered, Refused, Reply, Throttled, read_outcome
@@ -99,7 +100,9 @@ class Lives:
             resend_refused=life.resend_refused,
             patience=life.patience,
         )
-        return SimulatedJob(self.folder / "p.jsonl", self.out, life.budget_nano_usd, settings, world=self.world)
+        return SimulatedJob(
+            self.folder / "p.jsonl", self.out, life.budget_nano_usd, settings, clock=self.world.wall, world=self.world
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,8 +257,9 @@ def _forget(lives: Lives) -> None:
 @contextmanager
 def _process(lives: Lives) -> Iterator[None]:
     """What a process has for itself: the names of its temp files, and what the disk hears of it."""
-    before = files._WRITER, files._number
+    before = files._WRITER, files._number, here.own_life
     files._WRITER, files._number = f"life-{lives.world.number}", itertools.count()
+    here.own_life = f"life-{lives.world.number}"
     try:
         with tap(lives.disk, lives.world.touched) as lives.tap:
             opened: list[IO[Any]] = []
@@ -271,7 +275,7 @@ def _process(lives: Lives) -> Iterator[None]:
                 with suppress(BaseException):
                     file.close()
     finally:
-        files._WRITER, files._number = before
+        files._WRITER, files._number, here.own_life = before
 
 
 def _run(lives: Lives, ready: Prepared) -> Summary | None:

@@ -110,7 +110,8 @@ def _payers() -> None:
 
 
 def _rows(table: str, *columns: str) -> list[dict[str, Any]]:
-    found: sa.Select[Any] = sa.select(*(sa.column(name) for name in columns)).select_from(sa.table(table))
+    names: list[Any] = [sa.column(name) for name in columns]
+    found = sa.select(*names).select_from(sa.table(table))
     return [dict(row) for row in op.get_bind().execute(found).mappings()]
 
 
