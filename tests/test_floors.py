@@ -25,10 +25,10 @@ FLOORS = (
     {"dispatch"},
     {"held", "job", "start", "summary"},
     {"prepare", "report", "tell"},
-    {"batch", "examine", "ledgers", "listing", "reconciled", "swept"},
+    {"batch", "budgets", "examine", "ledgers", "listing", "reconciled", "swept"},
     {"reconcile", "repair", "run", "screen"},
     {"foreground", "options"},
-    {"cli_ledger", "cli_models", "cli_sweep"},
+    {"cli_budget", "cli_ledger", "cli_models", "cli_sweep"},
     {"cli", "flows"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -56,6 +56,7 @@ PLACES = {
     "uvicorn": {"src/fluxbatch/simulator/"},
     "typer": {
         "src/fluxbatch/cli.py",
+        "src/fluxbatch/cli_budget.py",
         "src/fluxbatch/cli_ledger.py",
         "src/fluxbatch/cli_models.py",
         "src/fluxbatch/cli_sweep.py",
@@ -73,6 +74,7 @@ PURE = (
     "budget/entries.py",
     "budget/axes.py",
     "budget/coverage.py",
+    "budget/limits.py",
     "budget/plan.py",
     "budget/reconcile.py",
     "budget/rounds.py",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from fluxbatch.cli_budget import budget_app
 from fluxbatch.cli_ledger import ledger_app
 from fluxbatch.cli_models import list_models
 from fluxbatch.cli_sweep import count_sweep
@@ -111,18 +112,20 @@ def plan(
     Example: fluxbatch plan prompts.csv --budget 20 --on-budget spread
     """
     from fluxbatch import tell
+    from fluxbatch.budgets import plan_budgets, plan_told, today_of
     from fluxbatch.listing import plan_notes
     from fluxbatch.prepare import look_ahead
 
     options = dict(locals())
     job = job_of(manifest, out, budget, column, own, simulate, options)
     found, coverage = look_ahead(job)
-    settings = job.settings
+    settings, today = job.settings, today_of(job.now_us())
     if json:
-        print(tell.plan_json(found, coverage, settings.rate))  # noqa: T201
+        print(tell.plan_json(found, coverage, settings.rate, plan_told(found, today)))  # noqa: T201
     else:
         tell.show_plan(_console(), found, coverage, out, settings.rate, latency, settings.max_in_flight)
-        tell.show_notes(_console(), plan_notes(found, job.defaults(), settings.models))
+        notes = plan_notes(found, job.defaults(), settings.models)
+        tell.show_notes(_console(), [*plan_budgets(found, today), *notes])
     if found.complaint_count and not settings.skip_invalid:
         raise typer.Exit(EXIT_USAGE)
 
@@ -193,6 +196,7 @@ def run(
 
 app.command("sweep")(count_sweep)
 app.command("models")(list_models)
+app.add_typer(budget_app, name="budget")
 app.add_typer(ledger_app, name="ledger")
 
 

@@ -18,9 +18,11 @@ from fluxbatch.budget import ledger
 from fluxbatch.budget.axes import Survey
 from fluxbatch.budget.coverage import Coverage, cover
 from fluxbatch.budget.entries import Balance, History
+from fluxbatch.budget.limits import Standing, unspent
 from fluxbatch.budget.plan import Histories, Plan, make_plan
 from fluxbatch.budget.selection import OnBudget, Picked, Selection, highest_lot
-from fluxbatch.budget.store import Store
+from fluxbatch.budget.standings import standings_of
+from fluxbatch.budget.store import Store, file_of
 from fluxbatch.dataset import files
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.cited import write_cited
@@ -82,7 +84,8 @@ def prepared(job: Job) -> Iterator[Prepared]:
         if plan is None or waited:
             with _kept_rejected(job, manifest, dataset) as rows:
                 histories = histories_of(store, dataset.id)
-                plan = make_plan(rows, manifest.complaints, recovery.balance, histories, due_rule(job), selection)
+                given = (recovery.balance, histories, due_rule(job), selection, budgets_of(job, store, run))
+                plan = make_plan(rows, manifest.complaints, *given)
                 sound(_hosts_told(plan, manifest), job, manifest)
         write_cited(dataset.folder, plan.cited)
         for text in job.defaults().not_sent(plan.pictures_by_model()):
@@ -142,7 +145,8 @@ def look_ahead(job: Job) -> tuple[Plan, Coverage]:
         assert balance is not None
         balance = replace(balance, cap_nano_usd=job.budget_nano_usd)
         histories = histories_of(store, dataset.id)
-        plan = make_plan(manifest.rows(), manifest.complaints, balance, histories, due_rule(job), selection)
+        given = (balance, histories, due_rule(job), selection, budgets_of(job, store))
+        plan = make_plan(manifest.rows(), manifest.complaints, *given)
         return _covered(job, manifest, _hosts_told(plan, manifest), histories)
 
 
@@ -154,8 +158,28 @@ def _covered(job: Job, manifest: Manifest, plan: Plan, histories: Histories) -> 
 
 def _plan_of_new(job: Job, manifest: Manifest, selection: Selection) -> Plan:
     balance = Balance(job.budget_nano_usd, ZERO, ZERO, ZERO)
-    plan = make_plan(manifest.rows(), manifest.complaints, balance, lambda keys: {}, due_rule(job), selection)
+    given = (balance, _nothing_known, due_rule(job), selection, _budgets_of_new(job))
+    plan = make_plan(manifest.rows(), manifest.complaints, *given)
     return _hosts_told(plan, manifest)
+
+
+def _nothing_known(keys: Sequence[str]) -> Mapping[str, History]:
+    return {}
+
+
+def budgets_of(job: Job, store: Store, run: str = "") -> list[Standing]:
+    """Where the budgets stand that a run of this job has to keep, beside its dataset's own."""
+    with store.reading() as tx:
+        return standings_of(tx, job.payer(run), job.now_us(), job.run_cap_nano_usd)
+
+
+def _budgets_of_new(job: Job) -> list[Standing]:
+    """The same without making a ledger where there is none: then nothing is capped but by this job itself."""
+    file = file_of(job.settings.ledger)
+    if file is not None and not file.exists():
+        return unspent(job.payer(""), job.now_us(), job.run_cap_nano_usd)
+    with contextlib.closing(job.open_store()) as store:
+        return budgets_of(job, store)
 
 
 def _hosts_told(plan: Plan, manifest: Manifest) -> Plan:

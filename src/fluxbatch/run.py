@@ -211,7 +211,7 @@ def _engine(ready: Prepared, world: World) -> Engine:
 
 def _tally(ready: Prepared) -> Tally:
     plan, balance = ready.plan, ready.recovery.balance
-    out_of_reach = plan.due - plan.fits
+    out_of_reach = plan.due - plan.fits_now
     return Tally(
         balance, plan.asked, plan.already, 0, plan.ended.copy(), too_dear=plan.too_dear, out_of_reach=out_of_reach
     )

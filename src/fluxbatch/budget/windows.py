@@ -171,6 +171,12 @@ def stored(tx: Connection, account: str | None = None) -> dict[Window, Held]:
     return {window: held for window, held in found.items() if held != Held()}
 
 
+def held_in(tx: Connection, window: Window) -> Held:
+    """What one window holds."""
+    row = tx.execute(sa.select(windows).where(*(windows.c[n] == value for n, value in _key(window).items()))).first()
+    return Held() if row is None else _held(row)
+
+
 def folded(
     tx: Connection, account: str | None = None, project: str | None = None, dataset: str | None = None
 ) -> dict[Window, Held]:
