@@ -28,7 +28,7 @@ FLOORS = (
     {"batch", "budgets", "examine", "ledgers", "listing", "reconciled", "swept"},
     {"reconcile", "repair", "run", "screen"},
     {"foreground", "options"},
-    {"cli_budget", "cli_ledger", "cli_models", "cli_sweep"},
+    {"cli_budget", "cli_ledger", "cli_models", "cli_simulate", "cli_sweep"},
     {"cli", "flows"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -59,6 +59,7 @@ PLACES = {
         "src/fluxbatch/cli_budget.py",
         "src/fluxbatch/cli_ledger.py",
         "src/fluxbatch/cli_models.py",
+        "src/fluxbatch/cli_simulate.py",
         "src/fluxbatch/cli_sweep.py",
         "src/fluxbatch/options.py",
     },

@@ -11,6 +11,7 @@ import typer
 from fluxbatch.cli_budget import budget_app
 from fluxbatch.cli_ledger import ledger_app
 from fluxbatch.cli_models import list_models
+from fluxbatch.cli_simulate import serve_simulator
 from fluxbatch.cli_sweep import count_sweep
 from fluxbatch.errors import FluxbatchError, ManifestError, UsageError
 from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USAGE
@@ -196,6 +197,7 @@ def run(
 
 app.command("sweep")(count_sweep)
 app.command("models")(list_models)
+app.command("simulate")(serve_simulator)
 app.add_typer(budget_app, name="budget")
 app.add_typer(ledger_app, name="ledger")
 
@@ -282,33 +284,6 @@ def reconcile(
     else:
         reconciled.show(_console(), found)
     raise typer.Exit(found.exit_code)
-
-
-@app.command()
-def simulate(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 chooses one.")] = 8787,
-    settings: Annotated[
-        str, typer.Option(help='The simulator\'s settings as JSON, such as {"latency_s": 2, "faults": {"3040": 0.1}}.')
-    ] = "{}",
-) -> None:
-    """Serve a Cloudflare that costs nothing, until Ctrl-C.
-
-    Example: fluxbatch simulate --port 8787
-    """
-    from fluxbatch.simulator.server import serve
-    from fluxbatch.simulator.settings import SimulatorSettings
-
-    wanted = SimulatorSettings.from_json(settings)
-
-    def ready(base_url: str) -> None:
-        lines = [
-            f"export CLOUDFLARE_BASE_URL={base_url}",
-            f"export CLOUDFLARE_ACCOUNT_ID={wanted.account}",
-            f"export CLOUDFLARE_API_TOKEN={wanted.token}",
-        ]
-        print("\n".join(lines), flush=True)  # noqa: T201
-
-    serve(wanted, port, ready)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""The lease: one holder a dataset, kept by heartbeats, taken over when it ran out; the one pushed out spends nothing."""
+"""The lease: one holder a dataset, kept by heartbeats, taken over when it ran out; who was pushed out spends none."""
 
 from __future__ import annotations
 
