@@ -58,7 +58,10 @@ def nights_of(
     ahead = _Ahead([one for one in standings if one.cap_nano_usd is not None], free_nano_usd, today)
     for price, count in pictures:
         left = count
-        while left and (made := ahead.make(price, left)) is not None:
+        while left:
+            made = ahead.make(price, left)
+            if made is None:  # the first that never fits ends the buying, as it does in a run
+                return Nights(ahead.nights, ahead.pictures, ahead.last)
             left -= made
     return Nights(ahead.nights, ahead.pictures, ahead.last)
 
