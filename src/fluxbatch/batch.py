@@ -25,7 +25,7 @@ from fluxbatch.dispatch.engine import Due, Ended, Engine
 from fluxbatch.dispatch.retry import is_due
 from fluxbatch.dispatch.stop import Stop, StoppedBy
 from fluxbatch.dispatch.tally import Tally
-from fluxbatch.errors import LedgerError, StorageError
+from fluxbatch.errors import LeaseLost, LedgerError, StorageError
 from fluxbatch.manifest.reader import Rejected
 from fluxbatch.manifest.request import ImageRequest
 from fluxbatch.models.money import ZERO, Money, exact
@@ -121,11 +121,23 @@ class Batch:
         await self._seal(list(self._unsealed.values()))
         if self.stop.error is None:
             self._disk(self.failures.close)
-        report = to_markdown(self._summary(), self.prepared.job.manifest.name).encode()
-        self._disk(lambda: put_atomic(self.prepared.dataset.folder / REPORT, report))
+        if await self._is_ours():
+            report = to_markdown(self._summary(), self.prepared.job.manifest.name).encode()
+            self._disk(lambda: put_atomic(self.prepared.dataset.folder / REPORT, report))
         await self._write_down(self._summary())
         self.summary = self._summary()  # only now: what went wrong on the way here is told as well
         return self.summary
+
+    async def _is_ours(self) -> bool:
+        """Whether the dataset is still this run's to write into: not when another has taken it over."""
+        try:
+            await self.journal.do(self.prepared.hold.checked)
+        except LeaseLost as error:
+            self.stop.request(StoppedBy.PLATFORM, str(error), error)
+            return False
+        except LedgerError:  # a ledger that has failed says nothing about who has the dataset
+            pass
+        return True
 
     def _slices(self, rounds: Rounds | None, is_first: bool) -> Iterator[list[Asked | Rejected]]:
         prepared = self.prepared
