@@ -14,7 +14,7 @@ DAY_S = 86_400.0
 EVENING_S = DAY_S * 17 - EPOCH_S % DAY_S - 2 * 3600.0
 """From the beginning of the world to 22:00 on 31 January 2027."""
 CHARGED_NANO_USD = 938 * 110
-"""What the platform of this seed charges for a picture of 256x256 at one step: a quarter of 37.5 neurons, rounded up."""
+"""What this seed's platform charges for a picture of 256x256 at one step: a quarter of 37.5 neurons, rounded up."""
 CLEAN = Life(
     max_in_flight=4,
     rate=60.0,
