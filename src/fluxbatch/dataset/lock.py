@@ -64,7 +64,7 @@ def _lock(file: IO[bytes], path: Path) -> None:
         raise storage_error(path, error, "could not be locked") from error
 
 
-def in_use(folder: Path, by: str) -> DatasetInUse:
+def in_use(folder: object, by: str) -> DatasetInUse:
     """What is said to who would hold a dataset that another holds."""
     return DatasetInUse(
         f"{folder}: {by} is working on this dataset; wait until it is done, or stop it (Ctrl-C), then run the same "
