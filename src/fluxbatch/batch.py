@@ -10,7 +10,7 @@ from functools import partial
 
 from fluxbatch.budget import ledger
 from fluxbatch.budget import store as side
-from fluxbatch.budget.entries import USED_UP, End, History
+from fluxbatch.budget.entries import USED_UP, Balance, Denied, End, History
 from fluxbatch.budget.journal import Journal
 from fluxbatch.budget.plan import with_histories
 from fluxbatch.budget.rounds import Rounds
@@ -85,7 +85,7 @@ class Batch:
         if not plan.due and not plan.ended and not plan.too_dear and not self._unsealed:
             return  # all is made: the manifest need not be read again to find nothing
         rounds = None if plan.order is None else plan.order.rounds()
-        is_first, is_more = True, rounds is not None and rounds.begin(self.tally.balance.free_nano_usd) is not None
+        is_first, is_more = True, rounds is not None and rounds.begin(self._free_nano_usd) is not None
         while is_first or is_more:
             slices = enumerate(self._slices(rounds, is_first))
             while (found := await self.engine.behind(next, slices, None)) is not None:
@@ -100,11 +100,24 @@ class Batch:
         while self._open:
             self._settled.clear()
             await self._settled.wait()
-        if not self.stop.is_set and rounds.begin(self.tally.balance.free_nano_usd) is not None:
+        if not self.stop.is_set and rounds.begin(self._free_nano_usd) is not None:
             return True
         if rounds.left or self.engine.passed_over:
-            self.stop.request(StoppedBy.BUDGET, USED_UP)
+            self.stop.request(StoppedBy.BUDGET, self._used_up())
         return False
+
+    @property
+    def _free_nano_usd(self) -> int:
+        """What a round may take: what the dataset has left, less what another budget had less than it at the start."""
+        plan = self.prepared.plan
+        return self.tally.balance.free_nano_usd - (plan.balance.free_nano_usd - plan.room_nano_usd)
+
+    def _used_up(self) -> str:
+        binds = self.prepared.plan.binds
+        if binds is None or binds.cap_nano_usd is None:
+            return USED_UP
+        gone = Money(binds.cap_nano_usd - self._free_nano_usd)
+        return Denied(Balance(binds.cap_nano_usd, gone, ZERO, ZERO), binds.window).reason
 
     async def work(self, shard: Shard) -> None:
         """Send what the shard still lacks, then seal what it has."""

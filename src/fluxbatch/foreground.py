@@ -33,8 +33,10 @@ LOG_CHARACTERS_MAX = 4_000
 def run_in_foreground(job: Job, console: Console, *, as_json: bool, command: str) -> int:
     """Run the job and say what came of it; the exit code."""
     _log_to(console)
+    has_begun = False
     try:
         with simulated(job) as served, prepared(served) as ready:
+            has_begun = True
             summary = asyncio.run(_run(ready, console))
     except KeyboardInterrupt:
         summary = None
@@ -43,7 +45,8 @@ def run_in_foreground(job: Job, console: Console, *, as_json: bool, command: str
             raise
         return _left(error, console, as_json=as_json)
     if summary is None:
-        console.print(f"Stopped at once. What was in flight counts as spent. To go on: {tell.shown(command)}")
+        what = "What was in flight counts as spent." if has_begun else "Nothing was sent."
+        console.print(f"Stopped at once. {what} To go on: {tell.shown(command)}")
         return EXIT_INTERRUPTED
     tell.show_summary(console, summary, command)
     console.print(f"dataset  {tell.shown(summary.dataset)}", highlight=False, soft_wrap=True)

@@ -20,7 +20,7 @@ from fluxbatch.budget.lease import Busy, Lease, Taken, Transaction
 from fluxbatch.budget.store import Store
 from fluxbatch.dataset.catalogue import Dataset, lock_file
 from fluxbatch.dataset.lock import in_use
-from fluxbatch.errors import DatasetInUse, LedgerError
+from fluxbatch.errors import DatasetInUse, LeaseLost, LedgerError
 
 log = logging.getLogger(__name__)
 
@@ -79,9 +79,11 @@ class Hold:
             try:
                 with self.store.transaction() as tx:
                     self._renew(tx)
-            except LedgerError as error:  # what the run itself does next meets the same, and says so
-                log.warning("the lease could not be renewed: %s", error)
+            except LeaseLost as error:  # what the run itself does next meets the same, and ends it
+                log.warning("%s", error)
                 return
+            except LedgerError as error:  # it may be back for the next
+                log.warning("the lease could not be renewed: %s", error)
 
 
 @contextmanager

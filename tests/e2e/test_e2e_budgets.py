@@ -19,7 +19,7 @@ from fluxbatch.prepare import prepared
 from fluxbatch.run import drive, open_batch
 from fluxbatch.settings import load_settings
 from fluxbatch.summary import Summary
-from tests.e2e.e2e_kit import SMALL_CENTINEURONS, Desk, Said, nano_usd, placed, rows
+from tests.e2e.e2e_kit import SMALL_CENTINEURONS, Desk, Said, nano_usd, placed, rows, table
 
 PICTURE_NANO_USD = SMALL_CENTINEURONS * 110
 BOUND_NANO_USD = 1_650_000
@@ -148,6 +148,26 @@ def test_a_datasets_budget_is_set_without_a_run_and_every_change_is_kept(desk: D
             ("account", "day", None, 110_000_000),
             ("account", "day", 110_000_000, None),
         ]
+
+
+@pytest.mark.parametrize("on_budget", ["cheapest-first", "spread"])
+def test_a_short_day_is_spent_in_the_order_that_was_asked_for(desk: Desk, on_budget: str) -> None:
+    """Half of each: the dear rows stand first, and the day has room for six small ones, or for two of each size."""
+    sizes = [rows(4, f"size {side}", width=side, height=side) for side in (512, 384, 256)]
+    manifest = desk.manifest([row for group in sizes for row in group])
+    budget(desk, "set", "--day", "0.008").ended(0)
+    told = desk.run(manifest, "--on-budget", on_budget).ended(3).json
+    assert told["made"] < 12
+    assert told["reason"].startswith("the account's budget for the day ")
+    made = [row["id"].split("-")[0] for row in table(desk.out, ["id"]).to_pylist()]
+    counts = {side: made.count(f"size {side}") for side in (512, 384, 256)}
+    if on_budget == "spread":
+        assert max(counts.values()) - min(counts.values()) <= 1, counts
+    else:
+        assert counts[256] >= counts[384] >= counts[512], counts
+        assert counts[256] == 4
+    found = shown(desk)["account", "day"]
+    assert nano_usd(found["gone_usd"]) == desk.billed * 110 <= nano_usd("0.008")
 
 
 def test_a_plan_says_what_fits_now_what_binds_and_how_many_nights_it_takes(desk: Desk) -> None:

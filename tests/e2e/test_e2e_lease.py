@@ -193,7 +193,7 @@ def test_who_waits_can_be_stopped(desk: Desk, manifest: Path) -> None:
         assert waiting.stderr is not None
         assert "waiting until" in waiting.stderr.readline()
         waiting.send_signal(signal.SIGINT)
-        ended(waiting, 130)
+        assert "Nothing was sent." in ended(waiting, 130)
     assert desk.requests == 2
 
 
