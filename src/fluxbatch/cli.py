@@ -185,7 +185,7 @@ def run(
 
     Example: fluxbatch run prompts.csv --out cats --budget 200 --project cats --run-budget 5 --if-running leave
 
-    Exit codes: 0 complete (or left alone, --if-running leave), 2 bad usage or manifest, 3 stopped by a budget,
+    Exit codes: 0 complete (or left alone, --if-running leave), 2 bad usage or manifest, 3 stopped by the budget,
     4 complete but some rows failed, 5 stopped by the account or the platform, 130 interrupted.
     """
     from fluxbatch.foreground import run_in_foreground

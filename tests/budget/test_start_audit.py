@@ -72,8 +72,11 @@ def test_a_spooled_picture_that_the_ledger_never_saw_counts_in_the_day_of_its_ad
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        ("UPDATE windows SET spent_nano_usd = spent_nano_usd - 1", "what was sent in the day from 2026-11-22 on"),
-        ("DELETE FROM windows WHERE period = 'month'", "what was sent in the month from 2026-11-01 on"),
+        (
+            "UPDATE windows SET spent_nano_usd = spent_nano_usd - 1",
+            "what stands in the account's budget for the day 2026-11-22",
+        ),
+        ("DELETE FROM windows WHERE period = 'month'", "what stands in the account's budget for the month 2026-11"),
         ("UPDATE datasets SET spent_nano_usd = spent_nano_usd - 1", "its balance says"),
     ],
 )
