@@ -10,7 +10,7 @@ from functools import partial
 
 from fluxbatch.budget import ledger
 from fluxbatch.budget import store as side
-from fluxbatch.budget.entries import USED_UP, End, History
+from fluxbatch.budget.entries import USED_UP, Balance, Denied, End, History
 from fluxbatch.budget.journal import Journal
 from fluxbatch.budget.plan import with_histories
 from fluxbatch.budget.rounds import Rounds
@@ -25,11 +25,11 @@ from fluxbatch.dispatch.engine import Due, Ended, Engine
 from fluxbatch.dispatch.retry import is_due
 from fluxbatch.dispatch.stop import Stop, StoppedBy
 from fluxbatch.dispatch.tally import Tally
-from fluxbatch.errors import LedgerError, StorageError
+from fluxbatch.errors import LeaseLost, LedgerError, StorageError
 from fluxbatch.manifest.reader import Rejected
 from fluxbatch.manifest.request import ImageRequest
 from fluxbatch.models.money import ZERO, Money, exact
-from fluxbatch.prepare import Prepared, histories_of, now_text, now_us
+from fluxbatch.prepare import Prepared, histories_of, now_text
 from fluxbatch.report import REPORT, to_markdown
 from fluxbatch.summary import Summary, summaries_of, summarise
 
@@ -60,6 +60,8 @@ class Batch:
     failures: FailureWriter
     started_s: float
     summary: Summary | None = None
+    is_cut_off: bool = False
+    """The lease is lost, or nobody can say whether it is."""
     _unsealed: dict[str, Spooled] = field(default_factory=dict)
     _reached: Money = ZERO
     """What the due pictures that have ended should have cost: the rest is what is left to pay."""
@@ -83,7 +85,7 @@ class Batch:
         if not plan.due and not plan.ended and not plan.too_dear and not self._unsealed:
             return  # all is made: the manifest need not be read again to find nothing
         rounds = None if plan.order is None else plan.order.rounds()
-        is_first, is_more = True, rounds is not None and rounds.begin(self.tally.balance.free_nano_usd) is not None
+        is_first, is_more = True, rounds is not None and rounds.begin(self._free_nano_usd) is not None
         while is_first or is_more:
             slices = enumerate(self._slices(rounds, is_first))
             while (found := await self.engine.behind(next, slices, None)) is not None:
@@ -98,11 +100,24 @@ class Batch:
         while self._open:
             self._settled.clear()
             await self._settled.wait()
-        if not self.stop.is_set and rounds.begin(self.tally.balance.free_nano_usd) is not None:
+        if not self.stop.is_set and rounds.begin(self._free_nano_usd) is not None:
             return True
         if rounds.left or self.engine.passed_over:
-            self.stop.request(StoppedBy.BUDGET, USED_UP)
+            self.stop.request(StoppedBy.BUDGET, self._used_up())
         return False
+
+    @property
+    def _free_nano_usd(self) -> int:
+        """What a round may take: what the dataset has left, less what another budget had less than it at the start."""
+        plan = self.prepared.plan
+        return self.tally.balance.free_nano_usd - (plan.balance.free_nano_usd - plan.room_nano_usd)
+
+    def _used_up(self) -> str:
+        binds = self.prepared.plan.binds
+        if binds is None or binds.cap_nano_usd is None:
+            return USED_UP
+        gone = Money(binds.cap_nano_usd - self._free_nano_usd)
+        return Denied(Balance(binds.cap_nano_usd, gone, ZERO, ZERO), binds.window).reason
 
     async def work(self, shard: Shard) -> None:
         """Send what the shard still lacks, then seal what it has."""
@@ -119,11 +134,23 @@ class Batch:
         await self._seal(list(self._unsealed.values()))
         if self.stop.error is None:
             self._disk(self.failures.close)
-        report = to_markdown(self._summary(), self.prepared.job.manifest.name).encode()
-        self._disk(lambda: put_atomic(self.prepared.dataset.folder / REPORT, report))
+        if await self._is_ours():
+            report = to_markdown(self._summary(), self.prepared.job.manifest.name).encode()
+            self._disk(lambda: put_atomic(self.prepared.dataset.folder / REPORT, report))
         await self._write_down(self._summary())
         self.summary = self._summary()  # only now: what went wrong on the way here is told as well
         return self.summary
+
+    async def _is_ours(self) -> bool:
+        """Whether the dataset is still this run's to write into: not when another has taken it over."""
+        try:
+            await self.journal.do(self.prepared.hold.checked)
+        except LeaseLost as error:
+            self.stop.request(StoppedBy.PLATFORM, str(error), error)
+            return False
+        except LedgerError:  # a ledger that has failed says nothing about who has the dataset
+            pass
+        return True
 
     def _slices(self, rounds: Rounds | None, is_first: bool) -> Iterator[list[Asked | Rejected]]:
         prepared = self.prepared
@@ -213,7 +240,15 @@ class Batch:
 
     def _write_parts(self, entries: list[Spooled]) -> list[Part]:
         prepared = self.prepared
-        return seal(prepared.dataset, prepared.spool, entries, run_id=prepared.run, sealed_at=now_text())
+
+        def still_ours(step: str) -> None:
+            if step == "part":  # it is on the disk, and about to be listed
+                prepared.hold.check()
+
+        prepared.hold.check()  # who woke up after a take-over writes nothing into what is another's now
+        return seal(
+            prepared.dataset, prepared.spool, entries, run_id=prepared.run, sealed_at=now_text(), after=still_ours
+        )
 
     async def _mark(self, part: Part) -> None:
         dataset = self.prepared.dataset.id
@@ -236,7 +271,7 @@ class Batch:
         )
 
     async def _write_down(self, summary: Summary) -> None:
-        job, run, ended_us = self.prepared.job, self.prepared.run, now_us()
+        job, run, ended_us = self.prepared.job, self.prepared.run, self.prepared.job.now_us()
         learned = [(model.id, lane.learned()) for model, lane in self.engine.lanes if lane.made]
         try:
             await self.journal.do(lambda tx: side.close_run(tx, run, summary.stopped_by, summary.to_json(), ended_us))

@@ -8,8 +8,10 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from fluxbatch.cli_budget import budget_app
 from fluxbatch.cli_ledger import ledger_app
 from fluxbatch.cli_models import list_models
+from fluxbatch.cli_simulate import serve_simulator
 from fluxbatch.cli_sweep import count_sweep
 from fluxbatch.errors import FluxbatchError, ManifestError, UsageError
 from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USAGE
@@ -21,8 +23,10 @@ from fluxbatch.options import (
     FailedOption,
     FitOption,
     FlightOption,
+    FreeOption,
     GuidanceOption,
     HeightOption,
+    IfRunningOption,
     JsonOption,
     LedgerOption,
     LimitOption,
@@ -35,9 +39,11 @@ from fluxbatch.options import (
     OutOption,
     OwnOption,
     PreviewOption,
+    ProjectOption,
     RateOption,
     RefetchOption,
     RefusedOption,
+    RunBudgetOption,
     SampleOption,
     SampleSeedOption,
     ShardOption,
@@ -79,6 +85,9 @@ def plan(
     resend_lost: LostOption = None,
     on_budget: OnBudgetOption = None,
     max_price_per_picture: MaxPriceOption = None,
+    run_budget: RunBudgetOption = None,
+    project: ProjectOption = None,
+    free_only: FreeOption = None,
     limit: LimitOption = None,
     sample: SampleOption = None,
     sample_seed: SampleSeedOption = None,
@@ -104,18 +113,20 @@ def plan(
     Example: fluxbatch plan prompts.csv --budget 20 --on-budget spread
     """
     from fluxbatch import tell
+    from fluxbatch.budgets import plan_budgets, plan_told, today_of
     from fluxbatch.listing import plan_notes
     from fluxbatch.prepare import look_ahead
 
     options = dict(locals())
     job = job_of(manifest, out, budget, column, own, simulate, options)
     found, coverage = look_ahead(job)
-    settings = job.settings
+    settings, today = job.settings, today_of(job.now_us())
     if json:
-        print(tell.plan_json(found, coverage, settings.rate))  # noqa: T201
+        print(tell.plan_json(found, coverage, settings.rate, plan_told(found, today)))  # noqa: T201
     else:
         tell.show_plan(_console(), found, coverage, out, settings.rate, latency, settings.max_in_flight)
-        tell.show_notes(_console(), plan_notes(found, job.defaults(), settings.models))
+        notes = plan_notes(found, job.defaults(), settings.models)
+        tell.show_notes(_console(), [*plan_budgets(found, today), *notes])
     if found.complaint_count and not settings.skip_invalid:
         raise typer.Exit(EXIT_USAGE)
 
@@ -140,11 +151,15 @@ def run(
     resend_lost: LostOption = None,
     on_budget: OnBudgetOption = None,
     max_price_per_picture: MaxPriceOption = None,
+    run_budget: RunBudgetOption = None,
+    project: ProjectOption = None,
+    free_only: FreeOption = None,
     limit: LimitOption = None,
     sample: SampleOption = None,
     sample_seed: SampleSeedOption = None,
     preview: PreviewOption = None,
     resend_refused: RefusedOption = None,
+    if_running: IfRunningOption = None,
     patience: Annotated[
         float | None, typer.Option(help="Minutes of nothing but trouble after which the run ends. [15]")
     ] = None,
@@ -166,8 +181,12 @@ def run(
 
     Example: fluxbatch run prompts.csv --out cats --budget 20 --on-budget spread
 
-    Exit codes: 0 complete, 2 bad usage or manifest, 3 stopped by the budget, 4 complete but some rows failed,
-    5 stopped by the account or the platform, 130 interrupted.
+    Example: fluxbatch run prompts.csv --out cats --budget 20 --free-only    (every night, for nothing)
+
+    Example: fluxbatch run prompts.csv --out cats --budget 200 --project cats --run-budget 5 --if-running leave
+
+    Exit codes: 0 complete (or left alone, --if-running leave), 2 bad usage or manifest, 3 stopped by the budget,
+    4 complete but some rows failed, 5 stopped by the account or the platform, 130 interrupted.
     """
     from fluxbatch.foreground import run_in_foreground
 
@@ -178,6 +197,8 @@ def run(
 
 app.command("sweep")(count_sweep)
 app.command("models")(list_models)
+app.command("simulate")(serve_simulator)
+app.add_typer(budget_app, name="budget")
 app.add_typer(ledger_app, name="ledger")
 
 
@@ -263,33 +284,6 @@ def reconcile(
     else:
         reconciled.show(_console(), found)
     raise typer.Exit(found.exit_code)
-
-
-@app.command()
-def simulate(
-    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 chooses one.")] = 8787,
-    settings: Annotated[
-        str, typer.Option(help='The simulator\'s settings as JSON, such as {"latency_s": 2, "faults": {"3040": 0.1}}.')
-    ] = "{}",
-) -> None:
-    """Serve a Cloudflare that costs nothing, until Ctrl-C.
-
-    Example: fluxbatch simulate --port 8787
-    """
-    from fluxbatch.simulator.server import serve
-    from fluxbatch.simulator.settings import SimulatorSettings
-
-    wanted = SimulatorSettings.from_json(settings)
-
-    def ready(base_url: str) -> None:
-        lines = [
-            f"export CLOUDFLARE_BASE_URL={base_url}",
-            f"export CLOUDFLARE_ACCOUNT_ID={wanted.account}",
-            f"export CLOUDFLARE_API_TOKEN={wanted.token}",
-        ]
-        print("\n".join(lines), flush=True)  # noqa: T201
-
-    serve(wanted, port, ready)
 
 
 @app.command()

@@ -8,8 +8,9 @@
     ├── StorageError                the disk did not keep what it was given; never retried
     └── LedgerError                 the ledger did not keep what it was given
         ├── AlreadyResolved         an attempt was to be resolved a second time; names the first resolution
-        └── LedgerAway              its server cannot be reached now: it may be back soon
-            └── LedgerBusy          somebody was in the way: what was begun is undone, and may be tried again
+        ├── LedgerAway              its server cannot be reached now: it may be back soon
+        │   └── LedgerBusy          somebody was in the way: what was begun is undone, and may be tried again
+        └── LeaseLost               another run has taken the dataset over: this one may not spend or write any more
 
 Anything else that is raised is a bug of ours and keeps its traceback.
 """
@@ -48,7 +49,11 @@ class DatasetError(UsageError):
 
 
 class DatasetInUse(DatasetError):
-    """A run that is alive holds the dataset."""
+    """A run that is alive holds the dataset; `by` says which, as far as that is known."""
+
+    def __init__(self, message: str, by: str = "another process") -> None:
+        super().__init__(message)
+        self.by = by
 
 
 class StorageError(FluxbatchError):
@@ -69,3 +74,16 @@ class LedgerBusy(LedgerAway):
 
 class AlreadyResolved(LedgerError):
     """A second resolution of one attempt; the text names the first."""
+
+
+class LeaseLost(LedgerError):
+    """Another run has taken the dataset over, because nothing was heard of this one for too long."""
+
+    @classmethod
+    def to(cls, run: str | None) -> LeaseLost:
+        """The error that names the run which has it now."""
+        return cls(
+            f"{f'run {run}' if run else 'somebody'} has taken this dataset over, because nothing was heard of this run "
+            "for longer than its lease (its machine stood still, or was cut off from the ledger); it sends and writes "
+            "nothing more"
+        )

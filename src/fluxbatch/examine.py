@@ -142,7 +142,7 @@ def _disagreements(store: Store, dataset: Dataset) -> Iterator[Finding]:
         if ledger.audit(tx, dataset.id) != ledger.balance(tx, dataset.id):
             yield Finding(store.url, "the attempts do not add up to the balance", "bring back a copy of the ledger")
         for window in ledger.audit_windows(tx):
-            place = f"{store.url}, {window.period} from {window.first_day}"
+            place = f"{store.url}, {window.told}"
             yield Finding(
                 place, "what was sent in it does not add up to what it holds", "bring back a copy of the ledger"
             )

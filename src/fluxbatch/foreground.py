@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import signal
 import sys
@@ -16,7 +17,8 @@ from rich.logging import RichHandler
 from fluxbatch import tell
 from fluxbatch.batch import Batch
 from fluxbatch.dispatch.stop import StoppedBy
-from fluxbatch.exit_codes import EXIT_INTERRUPTED
+from fluxbatch.errors import DatasetInUse
+from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_INTERRUPTED
 from fluxbatch.job import Job
 from fluxbatch.plain import plain
 from fluxbatch.prepare import Prepared, prepared
@@ -31,13 +33,20 @@ LOG_CHARACTERS_MAX = 4_000
 def run_in_foreground(job: Job, console: Console, *, as_json: bool, command: str) -> int:
     """Run the job and say what came of it; the exit code."""
     _log_to(console)
+    has_begun = False
     try:
         with simulated(job) as served, prepared(served) as ready:
+            has_begun = True
             summary = asyncio.run(_run(ready, console))
     except KeyboardInterrupt:
         summary = None
+    except DatasetInUse as error:
+        if job.settings.if_running != "leave":
+            raise
+        return _left(error, console, as_json=as_json)
     if summary is None:
-        console.print(f"Stopped at once. What was in flight counts as spent. To go on: {tell.shown(command)}")
+        what = "What was in flight counts as spent." if has_begun else "Nothing was sent."
+        console.print(f"Stopped at once. {what} To go on: {tell.shown(command)}")
         return EXIT_INTERRUPTED
     tell.show_summary(console, summary, command)
     console.print(f"dataset  {tell.shown(summary.dataset)}", highlight=False, soft_wrap=True)
@@ -45,6 +54,14 @@ def run_in_foreground(job: Job, console: Console, *, as_json: bool, command: str
     if as_json:
         print(summary.to_json(), file=sys.stdout, flush=True)  # noqa: T201
     return summary.exit_code
+
+
+def _left(error: DatasetInUse, console: Console, *, as_json: bool) -> int:
+    """Another run is working on the dataset, and that is well."""
+    console.print(f"Left: {tell.shown(error.by)} is working on this dataset (--if-running leave).", soft_wrap=True)
+    if as_json:
+        print(json.dumps({"left_to": plain(error.by, LOG_CHARACTERS_MAX)}), file=sys.stdout, flush=True)  # noqa: T201
+    return EXIT_COMPLETE
 
 
 async def _run(ready: Prepared, console: Console) -> Summary | None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fluxbatch.budget.entries import FREE_A_DAY, Payer
 from fluxbatch.budget.outages import Outages
 from fluxbatch.budget.selection import OnBudget, Selection
 from fluxbatch.budget.store import Store, folder_of
@@ -30,6 +33,7 @@ from fluxbatch.settings import Settings
 if TYPE_CHECKING:
     from fluxbatch.manifest.connect import Wire
 
+PROJECT_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 SIMULATOR_ACCOUNT_ID = "0" * 32
 """The simulator's account; the simulator says the same (a test compares), and is not imported for a paid run."""
 
@@ -51,6 +55,8 @@ class Job:
     """The models that rows may name; those of the settings (`models.toml`), read once, when it is None."""
     wire: Wire | None = None
     """How addresses are reached; None for the open internet. No option and no variable leads here."""
+    clock: Callable[[], float] | None = None
+    """How time is told, in seconds since 1970; None for this machine's clock. Nor does any lead here."""
 
     def __post_init__(self) -> None:
         if self.known is None:
@@ -70,6 +76,20 @@ class Job:
 
     def selection(self) -> Selection:
         return selection_of(self.settings)
+
+    def now_us(self) -> int:
+        """Microseconds since 1970."""
+        return time.time_ns() // 1000 if self.clock is None else round(self.clock() * 1e6)
+
+    def payer(self, run: str) -> Payer:
+        """Who pays for what that run sends."""
+        free = FREE_A_DAY.nano_usd if self.settings.free_only else None
+        return Payer(self.account, run, project_of(self.settings), None, free)
+
+    @property
+    def run_cap_nano_usd(self) -> int | None:
+        """What this run may cost; None: as much as the other budgets admit."""
+        return amount_of("--run-budget", self.settings.run_budget)
 
     def open_manifest(self) -> Manifest:
         version = Dataset.open(self.out).header.version if Dataset.exists(self.out) else VERSION
@@ -134,12 +154,27 @@ def selection_of(settings: Settings) -> Selection:
 
 
 def _price_max(settings: Settings) -> int | None:
-    if settings.max_price_per_picture is None:
+    return amount_of("--max-price-per-picture", settings.max_price_per_picture)
+
+
+def amount_of(option: str, text: str | None) -> int | None:
+    """Nano-dollars of an option that may be left out. UsageError names the option."""
+    if text is None:
         return None
     try:
-        return parse_usd(settings.max_price_per_picture)
+        return parse_usd(text)
     except ValueError as error:
-        raise UsageError(f"--max-price-per-picture {error}") from None
+        raise UsageError(f"{option} {error}") from None
+
+
+def project_of(settings: Settings) -> str | None:
+    """The project whose budgets apply. UsageError when its name could not be told apart, or shown."""
+    name = settings.project
+    if name is not None and not re.fullmatch(PROJECT_NAME, name):
+        raise UsageError(
+            f"--project {name!r} is no name of a project: letters, digits, '.', '_' and '-', 1 to 64 of them"
+        )
+    return name
 
 
 def credentials_of(settings: Settings) -> Credentials:

@@ -44,6 +44,25 @@ OnBudgetOption = Annotated[
 MaxPriceOption = Annotated[
     str | None, typer.Option("--max-price-per-picture", help="US dollars; a row that may cost more is left out.")
 ]
+RunBudgetOption = Annotated[
+    str | None, typer.Option("--run-budget", help="US dollars that this run may cost, within all other budgets. [none]")
+]
+ProjectOption = Annotated[
+    str | None,
+    typer.Option("--project", help="Name whose budgets apply as well (see `fluxbatch budget set --project`). [none]"),
+]
+FreeOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--free-only",
+        help="Only within the account's 10,000 free neurons of the UTC day: all that this ledger knows to have been "
+        "sent today counts, also what is unknown. What is spent outside this ledger is not seen.",
+    ),
+]
+IfRunningOption = Annotated[
+    str | None,
+    typer.Option("--if-running", help="Another run works on the dataset: fail, wait until it is done, leave. [fail]"),
+]
 LimitOption = Annotated[int | None, typer.Option("--limit", help="Only the first N pictures of the manifest.")]
 SampleOption = Annotated[
     int | None, typer.Option("--sample", help="Only N pictures, drawn by --seed; more add to them.")

@@ -18,9 +18,11 @@ from fluxbatch.budget import ledger
 from fluxbatch.budget.axes import Survey
 from fluxbatch.budget.coverage import Coverage, cover
 from fluxbatch.budget.entries import Balance, History
+from fluxbatch.budget.limits import Standing, unspent
 from fluxbatch.budget.plan import Histories, Plan, make_plan
 from fluxbatch.budget.selection import OnBudget, Picked, Selection, highest_lot
-from fluxbatch.budget.store import Store
+from fluxbatch.budget.standings import standings_of
+from fluxbatch.budget.store import Store, file_of
 from fluxbatch.dataset import files
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.cited import write_cited
@@ -28,6 +30,7 @@ from fluxbatch.dataset.header import PriceList
 from fluxbatch.dataset.spool import Spool
 from fluxbatch.dispatch.retry import is_due
 from fluxbatch.errors import ManifestError
+from fluxbatch.held import Hold, holding, when_free
 from fluxbatch.job import Job, credentials_of
 from fluxbatch.manifest.reader import Manifest, Rejected
 from fluxbatch.manifest.rejected import RejectedWriter
@@ -50,6 +53,7 @@ class Prepared:
     spool: Spool
     recovery: Recovery
     plan: Plan
+    hold: Hold
 
 
 @contextmanager
@@ -73,20 +77,52 @@ def prepared(job: Job) -> Iterator[Prepared]:
         store = stack.enter_context(contextlib.closing(job.open_store()))
         run = new_run_id()
         prices = PriceList(run, now_text(), job.catalogue.price_list())
-        dataset = open_dataset(job.out, manifest.own_schema, job.is_simulated, prices)
-        stack.enter_context(dataset.hold())
+        dataset, hold, waited = _hold(job, store, manifest, run, prices, stack)
         spool = dataset.spool()
-        recovery = recover_all(store, dataset, spool, job.account, job.budget_nano_usd, run, now_us())
+        recovery = _recovered(job, store, dataset, spool, hold)
         dataset.use_prices(prices)
-        if plan is None:
+        if plan is None or waited:
             with _kept_rejected(job, manifest, dataset) as rows:
                 histories = histories_of(store, dataset.id)
-                plan = make_plan(rows, manifest.complaints, recovery.balance, histories, due_rule(job), selection)
+                given = (recovery.balance, histories, due_rule(job), selection, budgets_of(job, store, run))
+                plan = make_plan(rows, manifest.complaints, *given)
                 sound(_hosts_told(plan, manifest), job, manifest)
         write_cited(dataset.folder, plan.cited)
         for text in job.defaults().not_sent(plan.pictures_by_model()):
             log.warning("not sent: %s", text)
-        yield Prepared(job, run, manifest, store, dataset, spool, recovery, plan)
+        yield Prepared(job, run, manifest, store, dataset, spool, recovery, plan, hold)
+
+
+def _hold(
+    job: Job, store: Store, manifest: Manifest, run: str, prices: PriceList, stack: ExitStack
+) -> tuple[Dataset, Hold, bool]:
+    """The dataset, held until the stack ends, and whether another run was waited for."""
+    found: list[tuple[Dataset, Hold]] = []
+
+    def take() -> None:
+        dataset = open_dataset(job.out, manifest.own_schema, job.is_simulated, prices)
+        now_us = None if job.clock is None else job.now_us
+        hold = stack.enter_context(holding(dataset, store, run, job.settings.lease, now_us=now_us))
+        found.append((dataset, hold))
+
+    waited = when_free(take, wait=job.settings.if_running == "wait")
+    [(dataset, hold)] = found
+    return dataset, hold, waited
+
+
+def _recovered(job: Job, store: Store, dataset: Dataset, spool: Spool, hold: Hold) -> Recovery:
+    return recover_all(
+        store,
+        dataset,
+        spool,
+        job.account,
+        job.budget_nano_usd,
+        hold.run,
+        job.now_us(),
+        payer=job.payer(hold.run),
+        run_cap_nano_usd=job.run_cap_nano_usd,
+        checked=hold.checked,
+    )
 
 
 def look_ahead(job: Job) -> tuple[Plan, Coverage]:
@@ -103,13 +139,14 @@ def look_ahead(job: Job) -> tuple[Plan, Coverage]:
         with store.transaction() as tx:
             if ledger.balance(tx, dataset.id) is None:
                 ledger.open_budget(tx, dataset.id, job.account, str(job.out.resolve()), None)
-        book_parts(store, dataset, now_us())
+        book_parts(store, dataset, job.now_us())
         with store.reading() as tx:
             balance = ledger.balance(tx, dataset.id)
         assert balance is not None
         balance = replace(balance, cap_nano_usd=job.budget_nano_usd)
         histories = histories_of(store, dataset.id)
-        plan = make_plan(manifest.rows(), manifest.complaints, balance, histories, due_rule(job), selection)
+        given = (balance, histories, due_rule(job), selection, budgets_of(job, store))
+        plan = make_plan(manifest.rows(), manifest.complaints, *given)
         return _covered(job, manifest, _hosts_told(plan, manifest), histories)
 
 
@@ -121,8 +158,28 @@ def _covered(job: Job, manifest: Manifest, plan: Plan, histories: Histories) -> 
 
 def _plan_of_new(job: Job, manifest: Manifest, selection: Selection) -> Plan:
     balance = Balance(job.budget_nano_usd, ZERO, ZERO, ZERO)
-    plan = make_plan(manifest.rows(), manifest.complaints, balance, lambda keys: {}, due_rule(job), selection)
+    given = (balance, _nothing_known, due_rule(job), selection, _budgets_of_new(job))
+    plan = make_plan(manifest.rows(), manifest.complaints, *given)
     return _hosts_told(plan, manifest)
+
+
+def _nothing_known(keys: Sequence[str]) -> Mapping[str, History]:
+    return {}
+
+
+def budgets_of(job: Job, store: Store, run: str = "") -> list[Standing]:
+    """Where the budgets stand that a run of this job has to keep, beside its dataset's own."""
+    with store.reading() as tx:
+        return standings_of(tx, job.payer(run), job.now_us(), job.run_cap_nano_usd)
+
+
+def _budgets_of_new(job: Job) -> list[Standing]:
+    """The same without making a ledger where there is none: then nothing is capped but by this job itself."""
+    file = file_of(job.settings.ledger)
+    if file is not None and not file.exists():
+        return unspent(job.payer(""), job.now_us(), job.run_cap_nano_usd)
+    with contextlib.closing(job.open_store()) as store:
+        return budgets_of(job, store)
 
 
 def _hosts_told(plan: Plan, manifest: Manifest) -> Plan:

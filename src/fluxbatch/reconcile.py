@@ -24,6 +24,7 @@ from fluxbatch.cloudflare.client import Client
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.errors import UsageError
 from fluxbatch.examine import paying_account
+from fluxbatch.held import holding
 from fluxbatch.job import credentials_of
 from fluxbatch.models.catalogue import MODELS
 from fluxbatch.models.money import Money
@@ -57,10 +58,11 @@ def reconcile(
     """
     now = now_us() if at_us is None else at_us
     dataset = Dataset.open(folder)
-    with contextlib.closing(Store(settings.ledger)) as store, dataset.hold():
+    run = new_run_id()
+    with contextlib.closing(Store(settings.ledger)) as store, holding(dataset, store, run, settings.lease):
         account = paying_account(store, dataset, settings)
         # What a dead run has left becomes unknown, or is booked from the spool, as at the start of any run.
-        before = recover_all(store, dataset, dataset.spool(), account, None, new_run_id(), now).balance
+        before = recover_all(store, dataset, dataset.spool(), account, None, run, now).balance
         settled = _settle(store, dataset.id, wishes, now)
         with store.reading() as tx:
             unknown = ledger.open_attempts(tx, dataset.id)

@@ -29,6 +29,7 @@ from fluxbatch.dataset.verify import Finding
 from fluxbatch.errors import DatasetError
 from fluxbatch.examine import all_findings, held, paying_account, spooled
 from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_WRONG
+from fluxbatch.held import holding
 from fluxbatch.job import SIMULATOR_ACCOUNT_ID
 from fluxbatch.models.money import ZERO, Money, exact
 from fluxbatch.prepare import new_run_id, now_text, now_us
@@ -64,8 +65,9 @@ def repair(folder: Path, settings: Settings) -> Repaired:
     with contextlib.closing(Store(settings.ledger)) as store:
         mended = [_mend_catalogue(store, folder)] if looks_like_one(folder) and is_torn(folder) else []
         dataset = Dataset.open(folder)
-        with dataset.hold():
-            spool, run = dataset.spool(), new_run_id()
+        run = new_run_id()
+        with holding(dataset, store, run, settings.lease):
+            spool = dataset.spool()
             listed = dataset.parts
             mended += [*mend_parts(dataset, spool), *take_missing(dataset, spool)]
             recovery = recover_all(store, dataset, spool, paying_account(store, dataset, settings), None, run, now_us())

@@ -43,10 +43,10 @@ from fluxbatch.dispatch.pace import Pace
 from fluxbatch.dispatch.retry import Quota
 from fluxbatch.dispatch.stop import Stop, StoppedBy
 from fluxbatch.dispatch.tally import Tally
-from fluxbatch.errors import FluxbatchError, UsageError
+from fluxbatch.errors import FluxbatchError, LedgerError, UsageError
 from fluxbatch.job import Job, credentials_of
 from fluxbatch.models.catalogue import Model
-from fluxbatch.prepare import Prepared, now_us
+from fluxbatch.prepare import Prepared
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +113,8 @@ async def open_batch(ready: Prepared) -> AsyncIterator[Batch]:
         if ready.plan.due:
             await _offload(executor)(_keeper(ready).warm)
             stack.enter_context(_responsive())
-        batch = await stack.enter_async_context(batch_in(World(client, journal, executor, behind), ready))
+        world = World(client, journal, executor, behind, ready.job.clock or time.time)
+        batch = await stack.enter_async_context(batch_in(world, ready))
         if ready.plan.due:
             await _preflight(client, ready.plan, batch.engine)
         yield batch
@@ -126,12 +127,40 @@ async def batch_in(world: World, ready: Prepared) -> AsyncIterator[Batch]:
         failures = FailureWriter(ready.dataset.folder / "failures.parquet", ready.dataset.own_schema)
         stack.callback(failures.discard)
         run, dataset, manifest = ready.run, ready.dataset.id, str(ready.job.manifest)
-        await world.journal.do(lambda tx: side.open_run(tx, run, dataset, manifest, now_us()))
+        began_us = ready.job.now_us()
+        await world.journal.do(lambda tx: side.open_run(tx, run, dataset, manifest, began_us))
         batch = Batch(ready, world.journal, _engine(ready, world), failures, time.monotonic())
         if ready.recovery.too_dear is not None:
             batch.stop.request(StoppedBy.PLATFORM, ready.recovery.too_dear)
-        yield batch
-        await batch.close()
+        async with _heartbeats(batch):
+            yield batch
+            await batch.close()
+
+
+@asynccontextmanager
+async def _heartbeats(batch: Batch) -> AsyncIterator[None]:
+    """Tell the ledger that this run is alive, until the block ends; a run that was taken over is stopped."""
+    await _beat(batch)
+
+    async def beat_on() -> None:
+        while not batch.is_cut_off:
+            await asyncio.sleep(batch.prepared.hold.every_s)
+            await _beat(batch)
+
+    beating = asyncio.create_task(beat_on())
+    try:
+        yield
+    finally:
+        beating.cancel()
+        await asyncio.wait([beating])
+
+
+async def _beat(batch: Batch) -> None:
+    try:
+        await batch.prepared.hold.beat(batch.journal)
+    except LedgerError as error:
+        batch.is_cut_off = True
+        batch.stop.request(StoppedBy.PLATFORM, str(error), error)
 
 
 @contextlib.contextmanager
@@ -182,7 +211,7 @@ def _engine(ready: Prepared, world: World) -> Engine:
 
 def _tally(ready: Prepared) -> Tally:
     plan, balance = ready.plan, ready.recovery.balance
-    out_of_reach = plan.due - plan.fits
+    out_of_reach = plan.due - plan.fits_now
     return Tally(
         balance, plan.asked, plan.already, 0, plan.ended.copy(), too_dear=plan.too_dear, out_of_reach=out_of_reach
     )

@@ -18,6 +18,7 @@ from fluxbatch.errors import UsageError
 from fluxbatch.models.catalogue import DEFAULT_MODEL
 
 OnBudget: TypeAlias = Literal["stop", "cheapest-first", "spread"]
+IfRunning: TypeAlias = Literal["fail", "wait", "leave"]
 DEFAULT_BASE_URL = "https://api.cloudflare.com/client/v4"
 
 
@@ -66,6 +67,16 @@ class Settings(BaseSettings):
     on_budget: OnBudget = "stop"
     max_price_per_picture: str | None = None
     """US dollars that one request may cost at most."""
+    run_budget: str | None = None
+    """US dollars that this run may cost, within all other budgets."""
+    project: str | None = None
+    """The name under which several datasets and accounts share budgets."""
+    free_only: bool = False
+    """Nothing that goes beyond the account's free neurons of the day."""
+    if_running: IfRunning = "fail"
+    """What to do when another run is working on the dataset."""
+    lease: float = Field(90.0, gt=0, allow_inf_nan=False)
+    """Seconds without a heartbeat after which a run on another machine is taken for dead (`budget/lease.py`)."""
     limit: int | None = Field(None, ge=1)
     sample: int | None = Field(None, ge=1)
     sample_seed: int | None = None

@@ -15,13 +15,15 @@ All of it is idempotent, and none of it runs while another process holds the dat
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from fluxbatch.budget import ledger
-from fluxbatch.budget.entries import AttemptId, Balance
+from fluxbatch.budget.entries import AttemptId, Balance, Payer
+from fluxbatch.budget.lease import Transaction
 from fluxbatch.budget.store import Store
 from fluxbatch.dataset import files
 from fluxbatch.dataset.catalogue import Dataset
@@ -84,40 +86,59 @@ def book_parts(store: Store, dataset: Dataset, now_us: int) -> int:
 
 
 def recover_all(
-    store: Store, dataset: Dataset, spool: Spool, account: str, cap_nano_usd: int | None, run: str, now_us: int
+    store: Store,
+    dataset: Dataset,
+    spool: Spool,
+    account: str,
+    cap_nano_usd: int | None,
+    run: str,
+    now_us: int,
+    *,
+    payer: Payer | None = None,
+    run_cap_nano_usd: int | None = None,
+    checked: Callable[[Transaction], None] = lambda tx: None,
 ) -> Recovery:
-    """Bring dataset and ledger together. Only while the dataset is held. Without a cap the budget stays as it is."""
+    """Bring dataset and ledger together. Only while the dataset is held. Without a cap the budget stays as it is.
+
+    `payer`: who pays for what the run will send, and `run_cap_nano_usd` what that may cost. `checked` raises when
+    another run has taken the dataset over meanwhile: what that has under way must not be called lost.
+    """
     found = recover(dataset, spool)
     for aside in found.quarantined:
         log.warning("set aside: %s (%s)", aside.path, aside.reason)
     with store.transaction() as tx:
+        checked(tx)
         ledger.open_budget(tx, dataset.id, account, str(dataset.folder.resolve()), cap_nano_usd)
+        if payer is not None:
+            ledger.begin_run(tx, dataset.id, payer, run_cap_nano_usd)
     adopted = book_parts(store, dataset, now_us)
     with store.transaction() as tx:
-        for entry in found.adoptable:
-            adopted += ledger.adopt(tx, AttemptId(dataset.id, entry.key, entry.attempt), entry.actual, run, now_us)
+        checked(tx)
+        for entry in found.adoptable:  # one that the ledger has lost was not sent by this run, nor for its project
+            attempt = AttemptId(dataset.id, entry.key, entry.attempt)
+            adopted += ledger.adopt(tx, attempt, entry.actual, f"before-{run}", now_us)
         stranded = ledger.strand(tx, dataset.id, now_us)
         above = ledger.first_above_bound(tx, dataset.id, now_us) if adopted else None
     if stranded:
         log.warning(
             "%d answers were lost when a run ended: counted as spent, not sent again by themselves", len(stranded)
         )
-    balance = _audited(store, dataset.id, account)
+    balance = _audited(store, dataset.id, account, None if payer is None else payer.project)
     unsealed = {entry.key: entry for entry in found.adoptable}
     listed, quarantined = tuple(found.listed), tuple(found.quarantined)
     too_dear = None if above is None else beyond_bound(*above)
     return Recovery(balance, unsealed, adopted, len(stranded), listed, quarantined, too_dear)
 
 
-def _audited(store: Store, dataset: str, account: str) -> Balance:
-    """The balance, when the ledger's attempts add up to it, and to what the account's days and months hold."""
+def _audited(store: Store, dataset: str, account: str, project: str | None) -> Balance:
+    """The balance, when the ledger's attempts add up to it, and to what the windows of the account, of the project and
+    of the dataset's runs hold."""
     with store.reading() as tx:
         balance, stored = ledger.audit(tx, dataset), ledger.balance(tx, dataset)
-        windows = ledger.audit_windows(tx, account)
+        windows = ledger.audit_windows(tx, account, project, dataset)
     fault = None if balance == stored else f"its attempts add up to {balance}, its balance says {stored}"
     if windows:
-        first = windows[0]
-        fault = f"what was sent in the {first.period} from {first.first_day} on does not add up to what stands there"
+        fault = f"what was sent does not add up to what stands in {windows[0].told}"
     if balance is None or fault is not None:
         raise LedgerError(
             f"the ledger {store.url} contradicts itself: {fault}; "

@@ -6,7 +6,7 @@ Text from outside (prompts, paths, the platform's messages) is escaped before it
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +53,10 @@ def minutes(seconds: float) -> str:
     return f"{seconds / 3600:.1f} h"
 
 
-def plan_json(plan: Plan, coverage: Coverage, rate_per_minute: float) -> str:
+def plan_json(plan: Plan, coverage: Coverage, rate_per_minute: float, budgets: Mapping[str, Any] | None = None) -> str:
     return json.dumps(
         {
+            **(budgets or {}),
             "asked": plan.asked,
             "already": plan.already,
             "due": plan.due,

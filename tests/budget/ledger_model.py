@@ -12,12 +12,14 @@ from fluxbatch.budget.entries import (
     End,
     Held,
     History,
+    Payer,
     Period,
     Resolution,
+    Scope,
     Settlement,
     State,
     Window,
-    windows_at,
+    windows_of,
 )
 from fluxbatch.models.money import ZERO, Money
 
@@ -26,13 +28,20 @@ from fluxbatch.models.money import ZERO, Money
 class Entry:
     """One attempt."""
 
-    run: str
-    account: str
+    payer: Payer
     sent_at_us: int
     bound: Money
     state: State = State.SENT
     end: End | None = None
     actual: Money = ZERO
+
+    @property
+    def run(self) -> str:
+        return self.payer.run
+
+    @property
+    def account(self) -> str:
+        return self.payer.account
 
     @property
     def holds(self) -> Money:
@@ -45,28 +54,32 @@ class Model:
 
     datasets: dict[str, tuple[str, int]] = field(default_factory=dict)
     """Account and cap."""
-    caps: dict[tuple[str, Period], int] = field(default_factory=dict)
+    caps: dict[tuple[Scope, str, Period], int] = field(default_factory=dict)
+    payers: dict[tuple[str, str], Payer] = field(default_factory=dict)
+    """Of a dataset's run, where it was written down."""
     attempts: dict[AttemptId, Entry] = field(default_factory=dict)
     settled: dict[AttemptId, Settlement] = field(default_factory=dict)
 
     def copy(self) -> Model:
-        return Model(dict(self.datasets), dict(self.caps), dict(self.attempts), dict(self.settled))
+        return Model(dict(self.datasets), dict(self.caps), dict(self.payers), dict(self.attempts), dict(self.settled))
 
-    def account_of(self, dataset: str, run: str) -> str:
+    def payer_of(self, dataset: str, run: str) -> Payer:
         """Who pays for a run: whoever did when it began."""
-        known = (entry.account for one, entry in self.attempts.items() if (one.dataset, entry.run) == (dataset, run))
-        return next(known, self.datasets[dataset][0])
+        if (dataset, run) in self.payers:
+            return self.payers[dataset, run]
+        known = (entry.payer for one, entry in self.attempts.items() if (one.dataset, entry.run) == (dataset, run))
+        return next(known, Payer(self.datasets[dataset][0], run))
 
     def balance(self, dataset: str) -> Balance:
         held = _sum(entry for one, entry in self.attempts.items() if one.dataset == dataset)
         return Balance(self.datasets[dataset][1], held.spent, held.reserved, held.unknown)
 
     def held_in(self, window: Window) -> Held:
-        return _sum(entry for entry in self.attempts.values() if window in windows_at(entry.account, entry.sent_at_us))
+        return _sum(entry for entry in self.attempts.values() if window in windows_of(entry.payer, entry.sent_at_us))
 
     def windows(self) -> dict[Window, Held]:
-        """Every day and month that holds anything."""
-        names = {name for entry in self.attempts.values() for name in windows_at(entry.account, entry.sent_at_us)}
+        """Every window that holds anything."""
+        names = {name for entry in self.attempts.values() for name in windows_of(entry.payer, entry.sent_at_us)}
         found = {name: self.held_in(name) for name in names}
         return {name: held for name, held in found.items() if held != Held()}
 
@@ -74,7 +87,7 @@ class Model:
         """By how many nano-dollars each budget is passed."""
         over: dict[str | Window, int] = {name: -self.balance(name).free_nano_usd for name in self.datasets}
         for window, held in self.windows().items():
-            cap = self.caps.get((window.account, window.period))
+            cap = self.caps.get((window.scope, window.name, window.period))
             if cap is not None:
                 over[window] = held.gone_nano_usd - cap
         return {name: amount for name, amount in over.items() if amount > 0}
@@ -84,9 +97,12 @@ class Model:
         balance = self.balance(dataset)
         if bound.nano_usd > balance.free_nano_usd:
             return Denied(balance)
-        for window in reversed(windows_at(self.account_of(dataset, run), now_us)):
-            cap = self.caps.get((window.account, window.period))
-            held = self.held_in(window)
+        payer = self.payer_of(dataset, run)
+        for window in windows_of(payer, now_us):
+            caps = [self.caps.get((window.scope, window.name, window.period))]
+            if (window.scope, window.period) == (Scope.ACCOUNT, Period.DAY):
+                caps.append(payer.account_day_nano_usd)
+            held, cap = self.held_in(window), min((one for one in caps if one is not None), default=None)
             if cap is not None and held.gone_nano_usd + bound.nano_usd > cap:
                 return Denied(Balance(cap, held.spent, held.reserved, held.unknown), window)
         return None

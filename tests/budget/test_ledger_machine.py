@@ -26,16 +26,20 @@ from sqlalchemy.engine import Connection
 
 from fluxbatch.budget import ledger, windows
 from fluxbatch.budget.entries import (
+    PERIODS_OF,
     AttemptId,
     Decision,
     End,
     History,
+    Payer,
     Period,
     Reserved,
     Resolution,
+    Scope,
     Settlement,
     State,
     Window,
+    windows_at,
 )
 from fluxbatch.budget.store import Store
 from fluxbatch.budget.tables import metadata, schema_version
@@ -49,6 +53,7 @@ T = TypeVar("T")
 
 ACCOUNTS = ("a" * 32, "b" * 32)
 DATASETS = ("d1", "d2", "d3")
+PROJECTS = ("p",)
 KEYS = "abc"
 SECOND_US, DAY_US = 1_000_000, 86_400_000_000
 BEGIN_US = round(datetime(2027, 2, 27, 23, 59, 50, tzinfo=UTC).timestamp()) * SECOND_US
@@ -59,6 +64,7 @@ CAPS = [100_000, 60_000, 30_000, 150_000, 10_000, 45_000, 0]
 LEAPS_US = [SECOND_US, 5 * SECOND_US, 3600 * SECOND_US, DAY_US, 2 * DAY_US, 28 * DAY_US]
 AGES_US = [None, 0, DAY_US, 40 * DAY_US]
 PICKS = range(1000)
+ACCOUNT_PERIODS = PERIODS_OF[Scope.ACCOUNT]
 
 
 def _resolution(chance: Random) -> Resolution:
@@ -94,15 +100,30 @@ ACTIONS: dict[str, Callable[[Random], tuple[Any, ...]]] = {
     ),
     "strand": lambda c: (c.choice(DATASETS),),
     "cap_a_dataset": lambda c: (c.choice(DATASETS), c.choice(CAPS)),
-    "cap_an_account": lambda c: (c.choice(ACCOUNTS), c.choice(list(Period)), c.choice([None, *CAPS])),
+    "cap_an_account": lambda c: (c.choice(ACCOUNTS), c.choice(ACCOUNT_PERIODS), c.choice([None, *CAPS])),
+    "cap_a_project": lambda c: (c.choice(PROJECTS), c.choice(list(Period)), c.choice([None, 20_000, *CAPS])),
     "change_account": lambda c: (c.choice(DATASETS),),
-    "start_a_run": lambda c: (c.choice(DATASETS),),
+    "start_a_run": lambda c: (
+        c.choice(DATASETS),
+        c.choice([None, *PROJECTS]),
+        c.choice([None, None, None, 10_000, 20_000, 40_000]),
+        c.choice([None, None, None, 10_000, 20_000, 40_000]),
+        c.random() < 0.3,
+    ),
     "let_time_pass": lambda c: (c.choice(LEAPS_US), c.random() < 0.3),
     "commit": lambda c: (),
     "crash": lambda c: (),
     "open_again": lambda c: (),
 }
-OFTEN = ("reserve_some", "resolve_some", "settle_some", "cap_a_dataset", "cap_an_account", "let_time_pass")
+OFTEN = (
+    "reserve_some",
+    "resolve_some",
+    "settle_some",
+    "cap_a_dataset",
+    "cap_an_account",
+    "cap_a_project",
+    "let_time_pass",
+)
 
 
 def _action(number: int) -> tuple[Any, ...]:
@@ -127,8 +148,14 @@ REACHED: Counter[str] = Counter()
 MUST_BE_REACHED = {
     "reserved",
     "denied by the dataset",
-    "denied by the day",
-    "denied by the month",
+    "denied by the account day",
+    "denied by the account month",
+    "denied by the project day",
+    "denied by the project month",
+    "denied by the project total",
+    "denied by the run total",
+    "denied by the run's own limit on the account's day",
+    "reserved by one of several runs of a holder",
     "reserved beside caps of day and month",
     "posted",
     "posted above the bound",
@@ -151,6 +178,7 @@ MUST_BE_REACHED = {
     "adopted, settled as billed",
     "adopted, made",
     "adopted into a former account",
+    "adopted into a project",
     "stranded",
     "nothing to strand",
     "committed",
@@ -158,14 +186,12 @@ MUST_BE_REACHED = {
     "opened again",
     "cap of a dataset raised",
     "cap of a dataset lowered",
-    "day cap set",
-    "day cap raised",
-    "day cap lowered",
-    "day cap removed",
-    "month cap set",
-    "month cap raised",
-    "month cap lowered",
-    "month cap removed",
+    *(
+        f"{scope} {period} cap {what}"
+        for scope in (Scope.ACCOUNT, Scope.PROJECT)
+        for period in PERIODS_OF[scope]
+        for what in ("set", "raised", "lowered", "removed")
+    ),
     "over midnight",
     "over the month's end",
     "back over midnight",
@@ -252,6 +278,11 @@ class LedgerMachine(RuleBasedStateMachine):
         self.settle(0, Decision(State.POSTED))
         self.settle(0, Decision(State.VOID))
         self.change_account("d2")
+        self.start_a_run("d1", "p")
+        self.start_a_run("d2", "p", 40_000, None, True)
+        self.start_a_run("d3", None, None, 30_000)
+        for period, most in zip(Period, (20_000, 50_000, 60_000), strict=True):
+            self.cap_a_project("p", period, most)
         self.cap_an_account(ACCOUNTS[0], Period.DAY, 100_000)
         self.cap_an_account(ACCOUNTS[0], Period.MONTH, cap + 50_000)
         self.commit()
@@ -275,12 +306,17 @@ class LedgerMachine(RuleBasedStateMachine):
         answer = ledger.reserve(self.tx, attempt, run, "m", bound, self.now_us)
         assert answer == (denied or Reserved(attempt))
         if denied is not None:
-            REACHED[f"denied by the {denied.window.period if denied.window else 'dataset'}"] += 1
+            window = denied.window
+            REACHED[f"denied by the {f'{window.scope} {window.period}' if window else 'dataset'}"] += 1
+            own = self.model.payer_of(dataset, run).account_day_nano_usd
+            if window and (window.scope, window.period) == (Scope.ACCOUNT, Period.DAY) and own is not None:
+                REACHED["denied by the run's own limit on the account's day"] += denied.balance.cap_nano_usd == own
             return
-        account = self.model.account_of(dataset, run)
-        self.model.attempts[attempt] = Entry(run, account, self.now_us, bound)
+        payer = self.model.payer_of(dataset, run)
+        self.model.attempts[attempt] = Entry(payer, self.now_us, bound)
         REACHED["reserved"] += 1
-        if all((account, period) in self.model.caps for period in Period):
+        REACHED["reserved by one of several runs of a holder"] += payer.holder is not None
+        if all((Scope.ACCOUNT, payer.account, period) in self.model.caps for period in ACCOUNT_PERIODS):
             REACHED["reserved beside caps of day and month"] += 1
 
     def resolve_some(self, some: list[tuple[int, Resolution]]) -> None:
@@ -370,10 +406,11 @@ class LedgerMachine(RuleBasedStateMachine):
             REACHED["adopted, made"] += 1
             return
         if known is None:
-            account = self.model.account_of(attempt.dataset, by)
+            payer = self.model.payer_of(attempt.dataset, by)
             sent_at_us = self.now_us if made_at_us is None else made_at_us
-            self.model.attempts[attempt] = Entry(by, account, sent_at_us, actual)
-            REACHED["adopted into a former account"] += account != self.model.datasets[attempt.dataset][0]
+            self.model.attempts[attempt] = Entry(payer, sent_at_us, actual)
+            REACHED["adopted into a former account"] += payer.account != self.model.datasets[attempt.dataset][0]
+            REACHED["adopted into a project"] += payer.project is not None
         self.model.resolve(attempt, Resolution(State.POSTED, End.MADE, actual))
         state = "never sent" if known is None else "settled as billed" if known.state == State.POSTED else known.state
         REACHED[f"adopted, {state}"] += 1
@@ -398,16 +435,22 @@ class LedgerMachine(RuleBasedStateMachine):
         REACHED[f"cap of a dataset {'raised' if cap > before else 'lowered'}"] += 1
 
     def cap_an_account(self, account: str, period: Period, cap: int | None) -> None:
-        before = self.model.caps.pop((account, period), None)
-        ledger.set_cap(self.tx, account, period, cap)
+        self.cap(Scope.ACCOUNT, account, period, cap)
+
+    def cap_a_project(self, project: str, period: Period, cap: int | None) -> None:
+        self.cap(Scope.PROJECT, project, period, cap)
+
+    def cap(self, scope: Scope, name: str, period: Period, cap: int | None) -> None:
+        before = self.model.caps.pop((scope, name, period), None)
+        ledger.set_cap(self.tx, name, period, cap, scope)
         if cap is not None:
-            self.model.caps[account, period] = cap
+            self.model.caps[scope, name, period] = cap
         self.excuse = "lowered"
         if cap is None:
-            REACHED[f"{period} cap removed"] += before is not None
+            REACHED[f"{scope} {period} cap removed"] += before is not None
         else:
             what = "set" if before is None else "raised" if cap > before else "lowered"
-            REACHED[f"{period} cap {what}"] += 1
+            REACHED[f"{scope} {period} cap {what}"] += 1
 
     def change_account(self, dataset: str) -> None:
         account, cap = self.model.datasets[dataset]
@@ -417,14 +460,29 @@ class LedgerMachine(RuleBasedStateMachine):
         self.start_a_run(dataset)
         REACHED["account changed"] += 1
 
-    def start_a_run(self, dataset: str) -> None:
-        self.runs[dataset].append(f"{dataset}-run-{len(self.runs[dataset]) + 1}")
+    def start_a_run(
+        self,
+        dataset: str,
+        project: str | None = None,
+        cap: int | None = None,
+        account_day: int | None = None,
+        is_one_of_several: bool = False,
+    ) -> None:
+        run = f"{dataset}-run-{len(self.runs[dataset]) + 1}"
+        holder = f"{dataset}-parent" if is_one_of_several else None
+        payer = Payer(self.model.datasets[dataset][0], run, project, holder, account_day)
+        ledger.begin_run(self.tx, dataset, payer, cap)
+        self.runs[dataset].append(run)
+        self.model.payers[dataset, run] = payer
+        if cap is not None:
+            self.model.caps[Scope.RUN, holder or run, Period.TOTAL] = cap
+            self.excuse = "lowered"
 
     # Time, crashes and restarts.
 
     def let_time_pass(self, leap_us: int, back: bool) -> None:
         before, self.now_us = self.now_us, self.now_us + (-leap_us if back else leap_us)
-        day, other = (windows.windows_at("", us) for us in (before, self.now_us))
+        day, other = (windows_at("", us) for us in (before, self.now_us))
         REACHED["back over midnight" if back else "over midnight"] += day[0] != other[0]
         REACHED["over the month's end"] += day[1] != other[1]
 
@@ -466,8 +524,15 @@ class LedgerMachine(RuleBasedStateMachine):
         assert ledger.audit_windows(self.tx) == []
         self.step += 1
         account = ACCOUNTS[self.step % 2]
-        mine = {window: held for window, held in expected.items() if window.account == account}
-        assert windows.folded(self.tx, account) == mine
+        mine = (Scope.ACCOUNT, account)
+        assert windows.stored(self.tx, account) == {
+            window: held for window, held in expected.items() if (window.scope, window.name) == mine
+        }
+        given = (account, PROJECTS[0], DATASETS[self.step % 3])
+        found = windows.folded(self.tx, *given)
+        whole = {window for window in expected if (window.scope, window.name) in (mine, (Scope.PROJECT, given[1]))}
+        assert {window: found.get(window) for window in whole} == {window: expected[window] for window in whole}
+        assert ledger.audit_windows(self.tx, *given) == []
 
     @invariant()
     def no_cap_is_passed_but_for_a_reason(self) -> None:

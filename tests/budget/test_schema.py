@@ -136,7 +136,15 @@ def test_a_file_is_copied_beside_itself_when_an_upgrade_does_more_than_add(
         assert copy.execute("SELECT count(*) FROM attempts").fetchone() == (9,)
 
 
-def test_what_only_adds_leaves_no_copy(tmp_path: Path):
+def test_what_only_adds_leaves_no_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    real = schema.scripts
+
+    def lighter() -> object:
+        script = real()
+        script.get_revision("0004").module.ONLY_ADDS = True
+        return script
+
+    monkeypatch.setattr(schema, "scripts", lighter)
     with closing(sqlite3.connect(tmp_path / "ledger.sqlite3")) as plain:
         plain.executescript(VERSION_1)
     Store(url_of(tmp_path)).close()

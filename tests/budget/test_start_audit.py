@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from fluxbatch.budget import ledger, windows
-from fluxbatch.budget.entries import Held, Period, Window
+from fluxbatch.budget.entries import Held, Payer, Period, Window
 from fluxbatch.budget.store import Store
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.errors import LedgerError
@@ -72,8 +72,11 @@ def test_a_spooled_picture_that_the_ledger_never_saw_counts_in_the_day_of_its_ad
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        ("UPDATE windows SET spent_nano_usd = spent_nano_usd - 1", "what was sent in the day from 2026-11-22 on"),
-        ("DELETE FROM windows WHERE period = 'month'", "what was sent in the month from 2026-11-01 on"),
+        (
+            "UPDATE windows SET spent_nano_usd = spent_nano_usd - 1",
+            "what stands in the account's budget for the day 2026-11-22",
+        ),
+        ("DELETE FROM windows WHERE period = 'month'", "what stands in the account's budget for the month 2026-11"),
         ("UPDATE datasets SET spent_nano_usd = spent_nano_usd - 1", "its balance says"),
     ],
 )
@@ -91,6 +94,7 @@ def test_a_start_is_not_kept_by_another_accounts_damage(tmp_path: Path, dataset:
     sealed(dataset, dataset.spool(), 1)
     start(tmp_path, dataset)
     with closing(Store(url_of(tmp_path))) as store, store.transaction() as tx:
-        windows.enter(tx, "b" * 32, NOW_US)
-        tx.execute(sa.text(f"UPDATE windows SET spent_nano_usd = 1 WHERE account = '{'b' * 32}'"))
+        windows.enter(tx, Payer("b" * 32, "run-b", "project-b"), NOW_US)
+        others = f"'{'b' * 32}', 'run-b', 'project-b'"
+        tx.execute(sa.text(f"UPDATE windows SET spent_nano_usd = 1 WHERE name IN ({others})"))
     assert start(tmp_path, dataset).adopted == 0

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from fluxbatch.budget import ledger, windows
-from fluxbatch.budget.entries import AttemptId, Decision, Denied, Held, Period, State, Window
+from fluxbatch.budget.entries import AttemptId, Decision, Denied, Held, Period, Scope, State, Window
 from fluxbatch.budget.store import Store
 from fluxbatch.budget.tables import SCHEMA_VERSION
 from fluxbatch.errors import LedgerError
@@ -49,7 +49,7 @@ def test_everything_that_stood_there_stands_there(folder: Path):
         assert own.do(lambda tx: tx.execute(sa.text("SELECT version FROM schema_version")).all()) == [(SCHEMA_VERSION,)]
     after = contents(folder)
     assert {name: after[name] for name in before} == before
-    assert set(after) - set(before) == {"caps", "windows", "former_accounts", "marks", "lessons"}
+    assert set(after) - set(before) == {"caps", "windows", "payers", "cap_changes", "leases", "marks", "lessons"}
 
 
 def test_days_and_months_hold_what_was_sent_in_them(folder: Path):
@@ -63,6 +63,7 @@ def test_days_and_months_hold_what_was_sent_in_them(folder: Path):
             Window(ACCOUNT, Period.MONTH, december): each,
             Window(OTHER, Period.DAY, november): Held(spent=ACTUAL),
             Window(OTHER, Period.MONTH, november.replace(day=1)): Held(spent=ACTUAL),
+            Window("run-1", Period.TOTAL, None, Scope.RUN): Held(ACTUAL * 3, BOUND * 2, BOUND * 2),
         }
         assert ledger.audit_windows(tx) == []
 

@@ -10,14 +10,17 @@ import sqlalchemy as sa
 
 from fluxbatch.budget import ledger, windows
 from fluxbatch.budget.entries import (
+    PERIODS_OF,
     AttemptId,
     Balance,
     Decision,
     Denied,
     Held,
+    Payer,
     Period,
     Reserved,
     Resolution,
+    Scope,
     State,
     Window,
     windows_at,
@@ -115,13 +118,15 @@ def test_the_reason_says_which_budget_and_when_the_next_begins(ledger_books: Boo
     denied = send(ledger_books, "k")
     assert isinstance(denied, Denied)
     assert denied.reason == (
-        "the account's budget for the day 2026-11-30 is used up; the next begins on 2026-12-01 at 00:00 UTC"
+        "the account's budget for the day 2026-11-30 is used up ($0 left of $0); "
+        "the next begins on 2026-12-01 at 00:00 UTC"
     )
     cap(ledger_books, Period.MONTH, 0)
     denied = send(ledger_books, "k")
     assert isinstance(denied, Denied)
     assert denied.reason == (
-        "the account's budget for the month 2026-11 is used up; the next begins on 2026-12-01 at 00:00 UTC"
+        "the account's budget for the month 2026-11 is used up ($0 left of $0); "
+        "the next begins on 2026-12-01 at 00:00 UTC"
     )
     ledger_books.open(0)
     denied = send(ledger_books, "k")
@@ -139,10 +144,10 @@ def test_a_cap_that_is_set_later_counts_what_was_spent_before(ledger_books: Book
 
 
 def test_a_cap_that_is_taken_away_holds_no_more(ledger_books: Books):
-    for period in Period:
+    for period in PERIODS_OF[Scope.ACCOUNT]:
         cap(ledger_books, period, 0)
     assert isinstance(send(ledger_books, "k"), Denied)
-    for period in Period:
+    for period in PERIODS_OF[Scope.ACCOUNT]:
         cap(ledger_books, period, None)
     with ledger_books.store.reading() as tx:
         assert ledger.caps_of(tx, ACCOUNT) == {}
@@ -251,7 +256,9 @@ def test_the_audit_finds_a_window_that_was_tampered_with(ledger_books: Books, da
     end(ledger_books, "k", POSTED)
     ledger_books.do(lambda tx: tx.execute(sa.text(damage)))
     with ledger_books.store.reading() as tx:
-        assert ledger.audit_windows(tx) == ledger.audit_windows(tx, ACCOUNT) == [TODAY, NOVEMBER]
+        run = Window("run-1", Period.TOTAL, None, Scope.RUN)
+        assert ledger.audit_windows(tx) == ledger.audit_windows(tx, ACCOUNT, None, DATASET) == [TODAY, NOVEMBER, run]
+        assert ledger.audit_windows(tx, ACCOUNT) == [TODAY, NOVEMBER]
         assert ledger.audit_windows(tx, OTHER) == []
 
 
@@ -271,9 +278,10 @@ def test_a_free_picture_is_refused_by_a_cap_that_was_lowered_below_what_is_gone(
 
 
 def test_a_reservation_and_a_resolution_cost_three_statements_each(ledger_books: Books):
-    """Each is paid for by every picture; the first of a day makes its windows and may cost more."""
-    send(ledger_books, "first")
-    for period in Period:
+    """Each is paid for by every picture; the first of a day or a run makes its windows and may cost more."""
+    ledger_books.do(lambda tx: ledger.begin_run(tx, DATASET, Payer(ACCOUNT, "r", "cats", "parent"), 10**12))
+    ledger_books.do(lambda tx: ledger.reserve(tx, AttemptId(DATASET, "first", 1), "r", "m", BOUND, EVENING))
+    for period in PERIODS_OF[Scope.ACCOUNT]:
         cap(ledger_books, period, 10**12)
     statements: list[str] = []
     with ledger_books.store.transaction() as tx:
@@ -286,10 +294,104 @@ def test_a_reservation_and_a_resolution_cost_three_statements_each(ledger_books:
 def test_every_statement_of_the_guard_finds_its_rows_by_their_key(tmp_path: Path):
     """A year of windows must cost no more than the first day."""
     with books(tmp_path) as own, own.store.reading() as tx:
-        for statement in (windows._RESERVE, windows._MOVE):
+        for statement in (windows._RESERVE[0], windows._MOVE[0]):
             text = str(statement.compile(dialect=tx.dialect, compile_kwargs={"render_postcompile": True}))
             names = statement.compile(dialect=tx.dialect).positiontup or ()
             plan = tx.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", tuple(1 for _ in names)).all()
             steps = [row[-1] for row in plan]
             assert [step for step in steps if step.startswith("SCAN")] == []
-            assert sum("account=? AND period=? AND first_day=?" in step for step in steps) == 2
+            assert sum("scope=? AND name=? AND period=? AND first_day=?" in step for step in steps) == 7
+
+
+def begin(books: Books, run: str, project: str | None = None, dataset: str = DATASET, **more: object) -> None:
+    cap = more.pop("cap", None)
+    account = str(more.pop("account", ACCOUNT))
+    payer = Payer(account, run, project, **more)  # type: ignore[arg-type]
+    books.do(lambda tx: ledger.begin_run(tx, dataset, payer, cap))  # type: ignore[arg-type]
+
+
+def send_by(books: Books, run: str, key: str, at_us: int = EVENING, dataset: str = DATASET, bound: Money = BOUND):
+    return books.do(lambda tx: ledger.reserve(tx, AttemptId(dataset, key, 1), run, "m", bound, at_us))
+
+
+def project_of(period: Period, first_day: date | None) -> Window:
+    return Window("cats", period, first_day, Scope.PROJECT)
+
+
+PROJECT_WINDOWS = [
+    project_of(Period.DAY, TODAY.first_day),
+    project_of(Period.MONTH, NOVEMBER.first_day),
+    project_of(Period.TOTAL, None),
+]
+
+
+@pytest.mark.parametrize("window", PROJECT_WINDOWS, ids=lambda window: window.period)
+def test_the_last_nano_dollar_of_a_project_can_be_reserved_over_accounts_and_none_beyond_it(
+    ledger_books: Books, window: Window
+):
+    ledger_books.do(lambda tx: ledger.open_budget(tx, "d2", OTHER, "/two", 10**15))
+    begin(ledger_books, "r1", "cats")
+    begin(ledger_books, "r2", "cats", "d2", account=OTHER)
+    begin(ledger_books, "r3", "dogs", "d2", account=OTHER)
+    ledger_books.do(lambda tx: ledger.set_cap(tx, "cats", window.period, 2 * BOUND.nano_usd, Scope.PROJECT))
+    assert isinstance(send_by(ledger_books, "r1", "a"), Reserved)
+    assert isinstance(send_by(ledger_books, "r2", "b", dataset="d2"), Reserved)
+    denied = send_by(ledger_books, "r1", "c", bound=Money(1, 1))
+    assert denied == Denied(Balance(2 * BOUND.nano_usd, ZERO, BOUND * 2, ZERO), window)
+    assert isinstance(send_by(ledger_books, "r3", "c", dataset="d2"), Reserved)
+    tomorrow = send_by(ledger_books, "r1", "c", MORNING)
+    assert isinstance(tomorrow, Denied) is (window.period == Period.TOTAL)
+    with ledger_books.store.reading() as tx:
+        assert ledger.audit_windows(tx) == ledger.audit_windows(tx, OTHER, "cats", "d2") == []
+
+
+def test_a_reason_says_whose_budget_it_is_and_what_to_do(ledger_books: Books):
+    begin(ledger_books, "r", "cats", cap=BOUND.nano_usd - 1)
+    denied = send_by(ledger_books, "r", "k")
+    assert isinstance(denied, Denied)
+    assert denied.reason == (
+        "this run's budget is used up ($0.041249999 left of $0.041249999); the next run has one of its own"
+    )
+    ledger_books.do(lambda tx: ledger.set_cap(tx, "cats", Period.TOTAL, 0, Scope.PROJECT))
+    denied = send_by(ledger_books, "r", "k")
+    assert isinstance(denied, Denied)
+    assert denied.reason == (
+        "the budget of project cats is used up ($0 left of $0); raise it with `fluxbatch budget set --project`"
+    )
+
+
+def test_an_attempt_stays_in_its_runs_project_whoever_resolves_it_and_whoever_pays_by_then(ledger_books: Books):
+    begin(ledger_books, "r1", "cats")
+    for key in ("posted", "adopted", "settled"):
+        send_by(ledger_books, "r1", key)
+    begin(ledger_books, "r2", "dogs")
+    ledger_books.do(lambda tx: ledger.open_budget(tx, DATASET, OTHER, "/pictures", None))
+    begin(ledger_books, "r3", "dogs", account=OTHER)
+    end(ledger_books, "posted", POSTED)
+    adopted = AttemptId(DATASET, "adopted", 1)
+    ledger_books.do(lambda tx: ledger.adopt(tx, adopted, ACTUAL, "r3", MORNING))
+    end(ledger_books, "settled", LOST)
+    settled = AttemptId(DATASET, "settled", 1)
+    ledger_books.do(lambda tx: ledger.settle(tx, settled, Decision(State.POSTED, ACTUAL), "seen", MORNING))
+    with ledger_books.store.reading() as tx:
+        assert ledger.audit_windows(tx) == []
+        found = windows.stored(tx)
+    assert {window: held.spent for window, held in found.items()} == dict.fromkeys(
+        (TODAY, NOVEMBER, *PROJECT_WINDOWS, Window("r1", Period.TOTAL, None, Scope.RUN)), ACTUAL * 3
+    )
+
+
+def test_a_limit_of_one_run_on_the_accounts_day_binds_that_run_alone(ledger_books: Books):
+    begin(ledger_books, "free", account_day_nano_usd=2 * BOUND.nano_usd)
+    begin(ledger_books, "paid")
+    assert isinstance(send_by(ledger_books, "paid", "a"), Reserved)
+    assert isinstance(send_by(ledger_books, "free", "b"), Reserved)
+    assert send_by(ledger_books, "free", "c") == Denied(Balance(2 * BOUND.nano_usd, ZERO, BOUND * 2, ZERO), TODAY)
+    assert isinstance(send_by(ledger_books, "paid", "c"), Reserved)
+    assert isinstance(send_by(ledger_books, "free", "d", MORNING), Reserved)
+
+
+@pytest.mark.parametrize(("period", "scope"), [(Period.TOTAL, Scope.ACCOUNT), (Period.DAY, Scope.RUN)])
+def test_a_cap_that_nothing_would_keep_is_refused(ledger_books: Books, period: Period, scope: Scope):
+    with pytest.raises(ValueError, match=f"is no Period of a {scope}"):
+        ledger_books.do(lambda tx: ledger.set_cap(tx, "x", period, 5, scope))

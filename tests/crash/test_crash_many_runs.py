@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from fluxbatch.budget.caps import set_cap
 from fluxbatch.budget.entries import Period
 from fluxbatch.budget.store import Store
-from fluxbatch.budget.windows import set_cap
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dispatch.pace import HEADROOM, LATE_S
 from fluxbatch.simulator import Simulator, read_bill

@@ -15,8 +15,10 @@ from tests.dispatch.virtual import EPOCH_S, Clock, in_virtual_time
 WIDE = request(1, 768, 512).quote  # 1.5 tiles, reserved as 2
 DAY_S = 86_400.0
 REASONS = {
-    Period.DAY: "the account's budget for the day 2027-01-15 is used up; the next begins on 2027-01-16 at 00:00 UTC",
-    Period.MONTH: "the account's budget for the month 2027-01 is used up; the next begins on 2027-02-01 at 00:00 UTC",
+    Period.DAY: "the account's budget for the day 2027-01-15 is used up ({left}); "
+    "the next begins on 2027-01-16 at 00:00 UTC",
+    Period.MONTH: "the account's budget for the month 2027-01 is used up ({left}); "
+    "the next begins on 2027-02-01 at 00:00 UTC",
 }
 
 
@@ -44,7 +46,10 @@ def test_as_many_pictures_are_made_as_the_window_admits_and_the_stop_names_it(st
     cap(store, period, room)
     world, came = send(store, 60, most)
     assert (came.made, came.count(None)) == (20, 40)
-    assert (world.stop.by, world.stop.reason) == (StoppedBy.BUDGET, REASONS[period])
+    # Room is left for a bound after the last picture's expected charge, and its charge was that.
+    reason = REASONS[period].format(left="$0.00515625 left of $0.31453125")
+    assert room - came.balance.spent.nano_usd == 5_156_250
+    assert (world.stop.by, world.stop.reason) == (StoppedBy.BUDGET, reason)
     assert came.balance.reserved == ZERO
     with store.reading() as tx:
         assert ledger.audit_windows(tx) == []
@@ -64,7 +69,7 @@ def test_a_window_that_another_dataset_filled_stops_at_once(store: Store):
         other = ledger.AttemptId("other", "k", 1)
         ledger.reserve(tx, other, "run-9", "m", room, round(EPOCH_S * 1e6))
     world, came = send(store, 3, 2)
-    assert (came.made, world.stop.reason) == (0, REASONS[Period.DAY])
+    assert (came.made, world.stop.reason) == (0, REASONS[Period.DAY].format(left="$0 left of $0.020625"))
 
 
 def test_midnight_while_pictures_are_on_their_way_leaves_each_in_its_day(store: Store):

@@ -32,6 +32,7 @@ def _bug(name: str, file: str, old: str, new: str, *tests: str) -> Bug:
 
 ENGINE = "dispatch/engine.py"
 LEDGER = "budget/ledger.py"
+WINDOWS = "budget/windows.py"
 FILES = "dataset/files.py"
 ADDRESS = "manifest/address.py"
 CONNECT = "manifest/connect.py"
@@ -443,5 +444,33 @@ BUGS: tuple[Bug, ...] = (
         "            sha256 = checked(content)\n",
         "            import hashlib\n\n            sha256 = hashlib.sha256(content).hexdigest()\n",
         "tests/manifest/test_fetch_many.py",
+    ),
+    _bug(
+        "who was taken over goes on spending",
+        WINDOWS,
+        "    & windows.c.closed_by.is_(None)\n",
+        "",
+        "tests/budget/test_lease.py",
+    ),
+    _bug(
+        "a project's budget is kept by nobody",
+        WINDOWS,
+        "caps.c.scope == windows.c.scope, ",
+        "caps.c.scope == Scope.ACCOUNT, ",
+        "tests/budget/test_windows.py",
+    ),
+    _bug(
+        "what was sent before midnight is taken from the day of its answer",
+        LEDGER,
+        "        changed.sent_at_us,\n",
+        "        now_us,\n",
+        "tests/budget/test_windows.py",
+    ),
+    _bug(
+        "a lease that was renewed a moment ago is taken over",
+        "budget/lease.py",
+        "        if other.expires_at_us > now and not is_dead(other):\n",
+        "        if other.taken_at_us + round(length_s * 1e6) > now and not is_dead(other):\n",
+        "tests/budget/test_lease.py",
     ),
 )

@@ -27,6 +27,7 @@ import pyarrow as pa
 from greenlet import getcurrent, greenlet
 
 from fluxbatch import prepare
+from fluxbatch.budget import here
 from fluxbatch.budget.store import Store
 from fluxbatch.cloudflare.outcome import Broken, Reply
 from fluxbatch.dataset import files
@@ -256,14 +257,15 @@ def let_others_go_first() -> None:
 def run(home: Home, provider: Provider, **settings: Any) -> Summary:
     """One life of the program, from its start to its end. Temp files of earlier lives are those of the dead."""
     life = next(_lives)
-    before = files._WRITER, prepare.new_run_id, prepare.now_us
+    before = files._WRITER, prepare.new_run_id, here.own_life
     files._WRITER = f"1-{life:08x}"
+    here.own_life = f"life-{life}"
     prepare.new_run_id = lambda: f"run-{life}"
     try:
         with prepared(home.job(**settings)) as ready:
             return in_virtual_time(lambda: _driven(ready, provider))
     finally:
-        files._WRITER, prepare.new_run_id, prepare.now_us = before
+        files._WRITER, prepare.new_run_id, here.own_life = before
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fluxbatch.budget import ledger
+from fluxbatch.budget import ledger, windows
+from fluxbatch.budget.entries import Period, Scope
 from fluxbatch.budget.store import Store
 from fluxbatch.dataset.catalogue import CATALOGUE, Dataset
 from fluxbatch.dataset.spool import Spooled, scan
@@ -166,6 +167,20 @@ def check_stranded(world: World, stranded: int, most: int | None) -> None:
             world.violated(f"{stranded} answers were lost by a run that ended by itself")
     elif stranded > most:
         world.violated(f"{stranded} answers were lost, at most {most} were in flight")
+
+
+def check_days(world: World, store: Store, life: Life) -> None:
+    """Every window adds up, and no day and no month of the account has more than it may."""
+    with store.reading() as tx:
+        if wrong := ledger.audit_windows(tx):
+            world.violated(f"{wrong} do not add up")
+        held = windows.stored(tx)
+    most = {Period.DAY: life.day_nano_usd, Period.MONTH: life.month_nano_usd}
+    for window, what in held.items():
+        cap = most.get(window.period) if window.scope == Scope.ACCOUNT else None
+        if cap is not None and what.gone_nano_usd > cap:
+            world.violated(f"{window.told} holds {what}, at most {cap}")
+        world.reached[f"windows of a {window.scope} {window.period}"] += 1
 
 
 def check_sends(world: World, summary: Summary, sent: int, due: int) -> None:

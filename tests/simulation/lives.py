@@ -20,6 +20,9 @@ from typing import IO, Any
 from pydantic import SecretStr
 
 from fluxbatch.batch import Batch
+from fluxbatch.budget import here
+from fluxbatch.budget.caps import set_cap
+from fluxbatch.budget.entries import Period
 from fluxbatch.budget.store import Store
 from fluxbatch.budget.tables import metadata, schema_version
 from fluxbatch.cloudflare.outcome import Broken, Delivered, Refused, Reply, Throttled, read_outcome
@@ -41,6 +44,8 @@ from tests.simulation.pool import Pool
 from tests.simulation.scenario import MODELS, Ending, Life, Scenario, scenario_of
 from tests.simulation.virtual_journal import VirtualJournal, WorldStore
 from tests.simulation.world import World
+
+ACCOUNT = "a" * 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,7 @@ class Lives:
     def job(self, life: Life) -> Job:
         settings = Settings(
             _env_file=None,  # type: ignore[call-arg]
-            account_id="a" * 32,
+            account_id=ACCOUNT,
             api_token=SecretStr("no-token"),
             ledger=ledger_file().url,
             width=256,
@@ -99,7 +104,9 @@ class Lives:
             resend_refused=life.resend_refused,
             patience=life.patience,
         )
-        return SimulatedJob(self.folder / "p.jsonl", self.out, life.budget_nano_usd, settings, world=self.world)
+        return SimulatedJob(
+            self.folder / "p.jsonl", self.out, life.budget_nano_usd, settings, clock=self.world.wall, world=self.world
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +145,7 @@ def play_scenario(scenario: Scenario) -> Played:
             _write_manifest(lives, life)
             if life.ledger_is_gone:
                 _lose_ledger(lives)
+            _cap_account(life)
             _live(lives, life, is_last=number == len(scenario.lives))
             if world.broken:
                 break
@@ -168,6 +176,12 @@ def _lose_ledger(lives: Lives) -> None:
     world.is_without_books, world.paced_from = bool(lives.prompts), len(world.provider.arrivals_s)
     lives.most_lost = None
     _empty_ledger()
+
+
+def _cap_account(life: Life) -> None:
+    with ledger_file().transaction() as tx:
+        for period, nano_usd in ((Period.DAY, life.day_nano_usd), (Period.MONTH, life.month_nano_usd)):
+            set_cap(tx, ACCOUNT, period, nano_usd)
 
 
 def _write_manifest(lives: Lives, life: Life) -> None:
@@ -232,6 +246,7 @@ def _close(lives: Lives, life: Life, summary: Summary | None, is_last: bool, sec
         try:
             checks.check_life(world, ledger_file(), lives.out, lives.prompts, lives.seen)
             checks.check_again(world, checks.attempts_of(ledger_file()), lives.run, life)
+            checks.check_days(world, ledger_file(), life)
         except FluxbatchError as error:
             world.violated(f"what it left cannot be read: {error}")
     if summary is not None:
@@ -254,8 +269,9 @@ def _forget(lives: Lives) -> None:
 @contextmanager
 def _process(lives: Lives) -> Iterator[None]:
     """What a process has for itself: the names of its temp files, and what the disk hears of it."""
-    before = files._WRITER, files._number
+    before = files._WRITER, files._number, here.own_life
     files._WRITER, files._number = f"life-{lives.world.number}", itertools.count()
+    here.own_life = f"life-{lives.world.number}"
     try:
         with tap(lives.disk, lives.world.touched) as lives.tap:
             opened: list[IO[Any]] = []
@@ -271,7 +287,7 @@ def _process(lives: Lives) -> Iterator[None]:
                 with suppress(BaseException):
                     file.close()
     finally:
-        files._WRITER, files._number = before
+        files._WRITER, files._number, here.own_life = before
 
 
 def _run(lives: Lives, ready: Prepared) -> Summary | None:

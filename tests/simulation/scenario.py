@@ -106,6 +106,9 @@ class Life:
     """Somebody has removed the ledger before this life: what it alone knew is forgotten."""
     stalls: tuple[tuple[float, float], ...] = ()
     """When the whole process stands still, and for how long."""
+    day_nano_usd: int | None = None
+    """The account's budget for each UTC day, and for each month; None: none."""
+    month_nano_usd: int | None = None
     own_spells: tuple[tuple[Spell, ...], ...] = ()
     """The weather of each model, where they do not share one."""
 

@@ -120,13 +120,13 @@ PLANTED: tuple[tuple[Callable[[Patch], None], str, int], ...] = (
     (no_file_sync, "is booked and not kept|damaged in the spool|cannot be read|could not start", 9),
     (void_on_failure, "billed", 7),
     (void_on_loss, "billed", 24),
-    (refused_is_free, "billed", 9),
-    (guard_looks_away, "over the budget", 7),
+    (refused_is_free, "billed", 71),
+    (guard_looks_away, "over the budget", 4),
     (pace_begins_anew, "requests in", 6),
-    (losses_are_sent_again, "was sent after", 7),
+    (losses_are_sent_again, "was sent after", 6),
     (nothing_is_adopted, "is not booked", 7),
-    (exposure_is_not_bounded, "answers were lost|are out at once", 44),
-    (exposure_is_each_models_own, "are out at once", 1),
+    (exposure_is_not_bounded, "answers were lost|are out at once", 1),
+    (exposure_is_each_models_own, "are out at once", 2),
     (header_is_not_read, "nothing is unknown", 1),
 )
 

@@ -8,8 +8,10 @@ from datetime import date, timedelta
 from enum import StrEnum
 from functools import lru_cache
 
-from fluxbatch.models.money import ZERO, Money
+from fluxbatch.models.money import ZERO, Money, charge, decimal_usd, exact
 
+FREE_A_DAY = charge(1_000_000)
+"""10,000 neurons are free in each UTC day of an account (developers.cloudflare.com/workers-ai/platform/pricing)."""
 US_PER_DAY = 86_400_000_000
 USED_UP = "the budget is used up"
 
@@ -101,32 +103,111 @@ class Balance:
         return self.spent + self.unknown
 
 
+class Scope(StrEnum):
+    """Whose a budget is, beside that of each dataset."""
+
+    ACCOUNT = "account"
+    PROJECT = "project"
+    RUN = "run"
+
+
 class Period(StrEnum):
-    """What an account's caps are for, beside the cap of each dataset."""
+    """What time a budget is for: a UTC day or month, as Cloudflare counts, or all of it."""
 
     DAY = "day"
     MONTH = "month"
+    TOTAL = "total"
+
+
+PERIODS_OF = {
+    Scope.ACCOUNT: (Period.DAY, Period.MONTH),
+    Scope.PROJECT: (Period.DAY, Period.MONTH, Period.TOTAL),
+    Scope.RUN: (Period.TOTAL,),
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """One UTC day or month of an account, by its first day: as Cloudflare counts."""
+    """A stretch of time of an account, a project or a run, by its first day; a total has none."""
 
-    account: str
+    name: str
     period: Period
-    first_day: date
+    first_day: date | None = None
+    scope: Scope = Scope.ACCOUNT
 
     @property
-    def resets_on(self) -> date:
-        """The day on which the next one begins, at 00:00 UTC."""
+    def resets_on(self) -> date | None:
+        """The day on which the next one begins, at 00:00 UTC; None for a total, which has no next."""
+        if self.first_day is None:
+            return None
         days = 1 if self.period == Period.DAY else monthrange(self.first_day.year, self.first_day.month)[1]
         return self.first_day + timedelta(days=days)
+
+    @property
+    def told(self) -> str:
+        """Which budget it is, in words; names from outside are made plain by whoever shows them."""
+        whose = {
+            Scope.ACCOUNT: "the account's budget",
+            Scope.PROJECT: f"the budget of project {self.name}",
+            Scope.RUN: "this run's budget",
+        }[self.scope]
+        if self.first_day is None:
+            return whose
+        return f"{whose} for the {self.period} {self.first_day.isoformat()[: 10 if self.period == Period.DAY else 7]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Payer:
+    """Who pays for what a run sends. It is written down before the run sends anything, and never changed.
+
+    `holder` is the run, or the parent of several that share one budget. `account_day_nano_usd`: so much may be gone of
+    the account's day before this run, and no other, is refused.
+    """
+
+    account: str
+    run: str
+    project: str | None = None
+    holder: str | None = None
+    account_day_nano_usd: int | None = None
 
 
 def windows_at(account: str, at_us: int) -> tuple[Window, Window]:
     """The day and the month of the account in which that moment lies."""
+    day, month = _spans_at(Scope.ACCOUNT, account, at_us)
+    return day, month
+
+
+def windows_of(payer: Payer, at_us: int) -> tuple[Window, ...]:
+    """Every window that an attempt enters which is sent at that moment; the one that is told of first, when several
+    refuse it, is the one that stays closed for longest."""
+    windows = [*_spans_at(Scope.ACCOUNT, payer.account, at_us)]
+    if payer.project is not None:
+        windows += [
+            *_spans_at(Scope.PROJECT, payer.project, at_us),
+            Window(payer.project, Period.TOTAL, None, _PROJECT),
+        ]
+    windows += [Window(name, Period.TOTAL, None, Scope.RUN) for name in {payer.holder or payer.run, payer.run}]
+    return tuple(sorted(windows, key=_rank))
+
+
+_PROJECT = Scope.PROJECT
+_RANKS = (
+    (Scope.PROJECT, Period.TOTAL),
+    (Scope.PROJECT, Period.MONTH),
+    (Scope.ACCOUNT, Period.MONTH),
+    (Scope.PROJECT, Period.DAY),
+    (Scope.ACCOUNT, Period.DAY),
+    (Scope.RUN, Period.TOTAL),
+)
+
+
+def _rank(window: Window) -> tuple[int, str]:
+    return _RANKS.index((window.scope, window.period)), window.name
+
+
+def _spans_at(scope: Scope, name: str, at_us: int) -> tuple[Window, Window]:
     day = _day_of(at_us // US_PER_DAY)
-    return Window(account, Period.DAY, day), Window(account, Period.MONTH, day.replace(day=1))
+    return Window(name, Period.DAY, day, scope), Window(name, Period.MONTH, day.replace(day=1), scope)
 
 
 @lru_cache(maxsize=64)
@@ -157,21 +238,36 @@ class Reserved:
 @dataclass(frozen=True, slots=True)
 class Denied:
     """The guard said no: the bound does not fit what the budget has left. `balance` is of the budget that refused: the
-    dataset's, or that of the account's day or month, which is `window` (the month, when both refuse)."""
+    dataset's, or that of `window` (of several that refuse, the one that stays closed for longest)."""
 
     balance: Balance
     window: Window | None = None
 
     @property
     def reason(self) -> str:
+        """Which budget it is, what is left of it, and when the next one begins."""
         if self.window is None:
             return USED_UP
-        first = self.window.first_day
-        name = f"{first:%Y-%m-%d}" if self.window.period == Period.DAY else f"{first:%Y-%m}"
-        return (
-            f"the account's budget for the {self.window.period} {name} is used up; "
-            f"the next begins on {self.window.resets_on} at 00:00 UTC"
-        )
+        cap = self.balance.cap_nano_usd
+        is_free = (self.window.scope, self.window.period) == (Scope.ACCOUNT, Period.DAY) and cap == FREE_A_DAY.nano_usd
+        whole = f"the free allocation, ${_usd(cap)}" if is_free else f"${_usd(cap)}"
+        used = f"{self.window.told} is used up (${_usd(max(0, self.balance.free_nano_usd))} left of {whole})"
+        if self.window.resets_on is not None:
+            return f"{used}; the next begins on {self.window.resets_on} at 00:00 UTC"
+        if self.window.scope == Scope.RUN:
+            return f"{used}; the next run has one of its own"
+        return f"{used}; raise it with `fluxbatch budget set --project`"
+
+
+def _usd(nano_usd: int) -> str:
+    return exact(decimal_usd(nano_usd))
+
+
+@dataclass(frozen=True, slots=True)
+class Fenced:
+    """The guard said no: another run has taken this one's dataset over, and nothing that it sends counts any more."""
+
+    by: str
 
 
 @dataclass(frozen=True, slots=True)

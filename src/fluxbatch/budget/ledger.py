@@ -10,15 +10,21 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from fluxbatch.budget import windows
+from fluxbatch.budget import payers, windows
+from fluxbatch.budget.caps import caps_of as caps_of
+from fluxbatch.budget.caps import set_cap as set_cap
 from fluxbatch.budget.entries import (
     AttemptId,
     Balance,
     Denied,
     End,
+    Fenced,
     OpenAttempt,
+    Payer,
+    Period,
     Reserved,
     Resolution,
+    Scope,
     State,
 )
 from fluxbatch.budget.history import first_above_bound as first_above_bound
@@ -39,9 +45,7 @@ from fluxbatch.budget.settle import decisions as decisions
 from fluxbatch.budget.settle import settle as settle
 from fluxbatch.budget.tables import attempts, booked_parts, datasets, insert_into
 from fluxbatch.budget.windows import audit_windows as audit_windows
-from fluxbatch.budget.windows import caps_of as caps_of
-from fluxbatch.budget.windows import set_cap as set_cap
-from fluxbatch.errors import AlreadyResolved, LedgerError
+from fluxbatch.errors import AlreadyResolved, LeaseLost, LedgerError
 from fluxbatch.models.money import ZERO, Money
 
 ADOPTED = "adopted"
@@ -53,9 +57,9 @@ _GUARD = (
     sa.update(datasets)
     .where(this_dataset, _gone + sa.bindparam("d_reserved_nano_usd") <= datasets.c.cap_nano_usd)
     .values(adding(*_RESERVED))
-    .returning(windows.account_of)
+    .returning(*payers.PAYER)
 )
-_ACCOUNT = sa.select(windows.account_of).where(this_dataset)
+_PAYER = sa.select(*payers.PAYER).where(this_dataset)
 _INSERT = sa.insert(attempts)
 _RESOLVE = (
     sa.update(attempts)
@@ -73,7 +77,7 @@ def open_budget(tx: Connection, dataset: str, account: str, folder: str, cap_nan
     """
     before = tx.execute(sa.select(datasets.c.account).where(datasets.c.dataset == dataset).with_for_update()).scalar()
     if before is not None and before != account:
-        windows.leave_with(tx, dataset, before)
+        payers.leave_with(tx, dataset, before)
     values: dict[str, object] = {"account": account, "folder": folder}
     if cap_nano_usd is not None:
         values["cap_nano_usd"] = cap_nano_usd
@@ -82,6 +86,16 @@ def open_budget(tx: Connection, dataset: str, account: str, folder: str, cap_nan
     found = balance(tx, dataset)
     assert found is not None
     return found
+
+
+def begin_run(tx: Connection, dataset: str, payer: Payer, cap_nano_usd: int | None = None) -> None:
+    """Note who pays for a run, and what it may cost (None: as much as the others admit), before it sends anything.
+
+    Several runs of one holder share the cap.
+    """
+    payers.note_payer(tx, dataset, payer)
+    if cap_nano_usd is not None:
+        set_cap(tx, payer.holder or payer.run, Period.TOTAL, cap_nano_usd, Scope.RUN)
 
 
 def balance(tx: Connection, dataset: str) -> Balance | None:
@@ -99,22 +113,24 @@ def balance(tx: Connection, dataset: str) -> Balance | None:
 
 def reserve(tx: Connection, attempt: AttemptId, run: str, model: str, bound: Money, now_us: int) -> Reserved | Denied:
     """Take the bound out of every budget that applies and mark the attempt as sent, in one transaction; or Denied by
-    the first that has no room, and nothing changed."""
+    one that has no room, and nothing changed. LeaseLost when another run has taken the dataset over from this one."""
     guard = {
         "b_dataset": attempt.dataset,
         "b_run": run,
         "d_reserved_nano_usd": bound.nano_usd,
         "d_reserved_centineurons": bound.centineurons,
     }
-    account = tx.execute(_GUARD, guard).scalar()
-    if account is None:
+    row = tx.execute(_GUARD, guard).first()
+    if row is None:
         found = balance(tx, attempt.dataset)
         if found is None:
             raise _no_budget(attempt.dataset)
         return Denied(found)
-    denied = windows.reserve(tx, account, now_us, bound)
+    denied = windows.reserve(tx, payers.payer_in(row), now_us, bound)
     if denied is not None:
         tx.execute(move_dataset, deltas_of(reserved=ZERO - bound) | {"b_dataset": attempt.dataset, "b_run": run})
+        if isinstance(denied, Fenced):
+            raise LeaseLost.to(denied.by)
         return denied
     tx.execute(
         _INSERT,
@@ -173,8 +189,8 @@ def adopt(
     }
     sent_at_us = now_us if made_at_us is None else made_at_us
     times = {"sent_at_us": sent_at_us, "resolved_at_us": now_us}
-    account = tx.execute(_ACCOUNT, {"b_dataset": attempt.dataset, "b_run": run}).scalar_one()
-    windows.enter(tx, account, sent_at_us)
+    payer = payers.payer_in(tx.execute(_PAYER, {"b_dataset": attempt.dataset, "b_run": run}).one())
+    windows.enter(tx, payer, sent_at_us)
     tx.execute(_INSERT, {**entry, **amounts, **times, "state": State.POSTED, "end": End.MADE})
     move(tx, attempt.dataset, run, sent_at_us, spent=actual)
     return True

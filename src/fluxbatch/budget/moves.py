@@ -1,4 +1,4 @@
-"""How money moves: the same amounts in the dataset and in the account's day and month, in one transaction."""
+"""How money moves: the same amounts in the dataset and in all windows of its attempt, in one transaction."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from fluxbatch.budget import windows
+from fluxbatch.budget import payers, windows
 from fluxbatch.budget.entries import AttemptId
 from fluxbatch.budget.tables import HOLDINGS, attempts, datasets
 from fluxbatch.models.money import ZERO, Money
@@ -25,7 +25,7 @@ def adding(*columns: str) -> dict[Any, Any]:
     return {datasets.c[name]: datasets.c[name] + sa.bindparam(f"d_{name}") for name in columns}
 
 
-move_dataset = sa.update(datasets).where(this_dataset).values(adding(*HOLDINGS)).returning(windows.account_of)
+move_dataset = sa.update(datasets).where(this_dataset).values(adding(*HOLDINGS)).returning(*payers.PAYER)
 find_attempt = sa.select(attempts).where(this_attempt)
 
 
@@ -42,10 +42,10 @@ def move(
     spent: Money = ZERO,
     unknown: Money = ZERO,
 ) -> None:
-    """Move money in the dataset, and in the account's day and month in which the attempt was sent."""
+    """Move money in the dataset, and in every window in which the attempt was sent."""
     deltas = deltas_of(reserved, spent, unknown)
-    account = tx.execute(move_dataset, {"b_dataset": dataset, "b_run": run, **deltas}).scalar_one()
-    windows.move(tx, account, sent_at_us, deltas)
+    row = tx.execute(move_dataset, {"b_dataset": dataset, "b_run": run, **deltas}).one()
+    windows.move(tx, payers.payer_in(row), sent_at_us, deltas)
 
 
 def deltas_of(reserved: Money = ZERO, spent: Money = ZERO, unknown: Money = ZERO) -> dict[str, int]:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from typing import NamedTuple
 
 from fluxbatch.budget.entries import NEVER_SENT, Balance, End, History
+from fluxbatch.budget.limits import Nights, Standing, nights_of, tightest
 from fluxbatch.budget.rounds import Order, Rounds, order_of
 from fluxbatch.budget.selection import EVERYTHING, Picked, Selection
 from fluxbatch.manifest.mentions import absent
@@ -59,6 +61,10 @@ class Plan:
     """The first thousand."""
     fits: int = 0
     fits_nano_usd: int = 0
+    standings: Sequence[Standing] = ()
+    """The budgets beside the dataset's own that a run has to keep: of the account, the project and the run."""
+    fits_now: int = 0
+    """What fits into all of them as they stand, so what the next run makes."""
     shapes: Counter[Shape] = field(default_factory=Counter)
     """Due pictures by shape."""
     fitted_references: int = 0
@@ -76,6 +82,12 @@ class Plan:
     order: Order | None = None
     """How the due pictures are bought; None: in the order of the manifest."""
     _is_full: bool = False
+    _now_nano_usd: int = 0
+    _is_full_now: bool = False
+    _room_nano_usd: int = 0
+
+    def __post_init__(self) -> None:
+        self._room_nano_usd = self.room_nano_usd
 
     def complain(self, complaints: Iterable[Complaint]) -> None:
         for complaint in complaints:
@@ -125,6 +137,29 @@ class Plan:
             self.fits_nano_usd += price.expected.nano_usd
         else:
             self._is_full = True
+        if not self._is_full_now and self._now_nano_usd + price.bound.nano_usd <= self._room_nano_usd:
+            self.fits_now += 1
+            self._now_nano_usd += price.expected.nano_usd
+        else:
+            self._is_full_now = True
+
+    @property
+    def binds(self) -> Standing | None:
+        """The budget that has the least left, when that is not the dataset's own."""
+        found = tightest(self.standings)
+        least = None if found is None else found.left_nano_usd
+        return found if least is not None and least < self.balance.free_nano_usd else None
+
+    @property
+    def room_nano_usd(self) -> int:
+        """What may be reserved now, under every budget."""
+        binds = self.binds
+        return self.balance.free_nano_usd if binds is None else binds.left_nano_usd or 0
+
+    def nights(self, today: date) -> Nights:
+        """How many nights, with a run in each, the due pictures take at the present caps."""
+        pictures = [(quote(*shape), count) for shape, count in self.shapes.items()]
+        return nights_of(pictures, self.standings, self.balance.free_nano_usd, today)
 
     def _add_references(self, request: ImageRequest) -> None:
         for reference in request.references:
@@ -154,12 +189,19 @@ class Plan:
         """Count what fits round by round, each at its expected price; the rounds, for who asks what they take."""
         if self.order is None:
             return None
-        rounds = self.order.rounds()
-        self.fits = self.fits_nano_usd = 0
-        while (taken := rounds.begin(self.balance.free_nano_usd - self.fits_nano_usd)) is not None:
-            self.fits += taken.pictures
-            self.fits_nano_usd += taken.nano_usd
+        self.fits, self.fits_nano_usd, rounds = self._rounds_within(self.order, self.balance.free_nano_usd)
+        is_bound = self.binds is not None
+        self.fits_now = self._rounds_within(self.order, self.room_nano_usd)[0] if is_bound else self.fits
         return rounds
+
+    @staticmethod
+    def _rounds_within(order: Order, free_nano_usd: int) -> tuple[int, int, Rounds]:
+        """How many pictures fit and what they should cost, and the rounds that found it."""
+        rounds, fits, fits_nano_usd = order.rounds(), 0, 0
+        while (taken := rounds.begin(free_nano_usd - fits_nano_usd)) is not None:
+            fits += taken.pictures
+            fits_nano_usd += taken.nano_usd
+        return fits, fits_nano_usd, rounds
 
     @staticmethod
     def price(shape: Shape) -> Quote:
@@ -211,9 +253,10 @@ def make_plan(
     histories: Histories,
     is_due: IsDue,
     selection: Selection = EVERYTHING,
+    standings: Sequence[Standing] = (),
 ) -> Plan:
     """Read all that is asked for once. Sends nothing, keeps no row."""
-    plan = Plan(balance, selection=selection, order=order_of(selection))
+    plan = Plan(balance, selection=selection, order=order_of(selection), standings=standings)
     plan.complain(header)
     picked = Picked(rows, selection)
     for row in with_histories(picked, histories):

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from fluxbatch.budget.entries import End, State
+from fluxbatch.budget.payers import PAID, PAID_BY
 from fluxbatch.budget.reconcile import QUARTER_US, Booked, Name, added
 from fluxbatch.budget.tables import attempts, datasets
-from fluxbatch.budget.windows import PAID, PAID_BY
 from fluxbatch.models.catalogue import DEFAULT_MODEL
 from fluxbatch.models.money import Money
 

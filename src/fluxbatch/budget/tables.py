@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaD
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """The number of the last revision in migrations/versions: what that folder makes is what stands here (a test looks)."""
 
 metadata = MetaData()
@@ -64,33 +64,73 @@ Index(
     postgresql_where=attempts.c.state.in_(("sent", "unknown")),
 )
 
-# Caps are the account's, beside each dataset's own; windows are kept without a cap as well, so that one that is set
-# later counts what was spent before. An attempt belongs to the day and month in which it was sent.
+# Caps are an account's, a project's or a run's, beside each dataset's own; windows are kept without a cap as well, so
+# that one that is set later counts what was spent before. An attempt belongs to the day and month in which it was sent.
+# What has no first day (a total) has "" there.
 caps = Table(
     "caps",
     metadata,
-    Column("account", String, primary_key=True),
+    Column("scope", String, primary_key=True),
+    Column("name", String, primary_key=True),
     Column("period", String, primary_key=True),
     Column("cap_nano_usd", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 windows = Table(
     "windows",
     metadata,
-    Column("account", String, primary_key=True),
+    Column("scope", String, primary_key=True),
+    Column("name", String, primary_key=True),
     Column("period", String, primary_key=True),
     Column("first_day", String, primary_key=True),
     *_holdings(),
+    Column("closed_by", String),  # the run that took over from the run whose window this is: nothing more is admitted
     sqlite_with_rowid=False,
 )
 
-# A dataset that goes on under another account leaves what its runs have spent with the account that paid.
-former_accounts = Table(
-    "former_accounts",
+# What was changed about a cap, when: before and after, None where there was none.
+cap_changes = Table(
+    "cap_changes",
+    metadata,
+    Column("number", Integer, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("scope", String, nullable=False),
+    Column("name", String, nullable=False),
+    Column("period", String, nullable=False),
+    Column("before_nano_usd", BigInteger),
+    Column("after_nano_usd", BigInteger),
+)
+
+# Who pays for what a run sends. A run that is not here is paid for by the account of its dataset; when the dataset goes
+# on under another account, its runs are written down here first, so that what was spent stays with who paid.
+payers = Table(
+    "payers",
     metadata,
     Column("dataset", String, primary_key=True),
     Column("run", String, primary_key=True),
     Column("account", String, nullable=False),
+    Column("project", String),
+    Column("holder", String),
+    Column("account_day_nano_usd", BigInteger),
+    sqlite_with_rowid=False,
+)
+
+# Who is working on a dataset: one holder, with one or several runs.
+leases = Table(
+    "leases",
+    metadata,
+    Column("dataset", String, primary_key=True),
+    Column("run", String, primary_key=True),
+    Column("holder", String, nullable=False),
+    Column("host", String, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("machine", String, nullable=False),
+    Column("born", String, nullable=False),
+    Column("lock_file", String),
+    Column("taken_at_us", BigInteger, nullable=False),
+    Column("heartbeat_at_us", BigInteger, nullable=False),
+    Column("expires_at_us", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
 

@@ -59,12 +59,18 @@ def _lock(file: IO[bytes], path: Path) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise DatasetInUse(
-            f"{path.parent.parent}: {_holder(file)} is working on this dataset; wait until it is done, or stop it "
-            "(Ctrl-C), then run the same command again"
-        ) from None
+        raise in_use(path.parent.parent, _holder(file)) from None
     except OSError as error:
         raise storage_error(path, error, "could not be locked") from error
+
+
+def in_use(folder: object, by: str) -> DatasetInUse:
+    """What is said to who would hold a dataset that another holds."""
+    return DatasetInUse(
+        f"{folder}: {by} is working on this dataset; wait until it is done, or stop it (Ctrl-C), then run the same "
+        "command again (or let it wait by itself: --if-running wait)",
+        by,
+    )
 
 
 def _holder(file: IO[bytes]) -> str:

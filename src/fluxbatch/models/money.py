@@ -78,6 +78,19 @@ def parse_usd(text: str) -> int:
     return nano_usd
 
 
+def parse_amount(text: str) -> Money:
+    """US dollars ("5", "$0.11") or neurons ("10000n", "10,000 neurons") as a person types them. ValueError says what is
+    wrong with it. Dollars are given without neurons: what is capped is money."""
+    word = text.strip().lower()
+    neurons = word.removesuffix("neurons").removesuffix("n")
+    if neurons == word:
+        return Money(parse_usd(text))
+    found = charge_of_header(neurons.replace(",", "").replace("_", ""))
+    if found is None or exact(found.neurons) != exact(Decimal(neurons.replace(",", "").replace("_", ""))):
+        raise ValueError(f"{text!r} is not an amount of neurons; write it like 10000n or 10000.5n")
+    return found
+
+
 def decimal_usd(nano_usd: int) -> Decimal:
     """Exact dollars, nine decimals."""
     return Decimal(nano_usd).scaleb(-9)
