@@ -28,7 +28,7 @@ FLOORS = (
     {"batch", "examine", "listing", "reconciled", "swept"},
     {"reconcile", "repair", "run", "screen"},
     {"foreground", "options"},
-    {"cli_models", "cli_sweep"},
+    {"cli_models", "cli_prefect", "cli_sweep"},
     {"cli", "flows"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -56,6 +56,7 @@ PLACES = {
     "typer": {
         "src/fluxbatch/cli.py",
         "src/fluxbatch/cli_models.py",
+        "src/fluxbatch/cli_prefect.py",
         "src/fluxbatch/cli_sweep.py",
         "src/fluxbatch/options.py",
     },

@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from fluxbatch.cli_models import list_models
+from fluxbatch.cli_prefect import prefect_app
 from fluxbatch.cli_sweep import count_sweep
 from fluxbatch.errors import FluxbatchError, ManifestError, UsageError
 from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USAGE
@@ -177,6 +178,7 @@ def run(
 
 app.command("sweep")(count_sweep)
 app.command("models")(list_models)
+app.add_typer(prefect_app, name="prefect")
 
 
 @app.command()

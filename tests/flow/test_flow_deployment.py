@@ -138,7 +138,7 @@ def test_the_deployment_is_really_run_by_a_worker_and_makes_the_demo(tmp_path: P
         [run] = o.ask("flow_runs/filter", {})
         assert run["state"]["type"] == "COMPLETED", run["state"]
         assert "29 made" in run["state"]["message"]
-        assert run["name"] == "demo-to-demo-$1"
+        assert run["name"] == "demo to demo flux-2-dev $1"
         [artifact] = [a for a in o.ask("artifacts/filter", {}) if a["key"] == "spend"]
         spent = {row["what"]: row["value"] for row in json.loads(artifact["data"])}["spent, all runs"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from decimal import Decimal
@@ -77,7 +78,7 @@ def test_a_sweep_is_taken_wherever_a_manifest_is(desk: Desk) -> None:
 def test_what_prefect_shows_of_a_run(desk: Desk) -> None:
     state = run_flow(desk, desk.manifest(rows(25)), "2.50", rows_per_shard=10)
     noted = Noted(state)
-    assert noted.run.name == "prompts-to-out-$2.50"
+    assert noted.run.name == "prompts to out flux-2-dev $2.5"
     assert state.message is not None
     assert "25 made" in state.message
     names = sorted(run.name for run in noted.tasks)
@@ -219,12 +220,16 @@ def _result(state: Any) -> dict[str, Any]:
     return found
 
 
-def test_reconciling_by_flow_settles_what_it_is_told_and_shows_the_figures(desk: Desk) -> None:
+async def _settled(dataset: Path) -> Any:
     from flows.reconcile import reconcile_dataset
 
+    return await reconcile_dataset(dataset, not_billed=["all"], why="night", return_state=True)
+
+
+def test_reconciling_by_flow_settles_what_it_is_told_and_shows_the_figures(desk: Desk) -> None:
     desk.run(desk.manifest([{"prompt": "x [[fault:lost-before*1]]"}, *rows(2)])).ended(4)
     with placed(desk.folder, desk.variables()):
-        state = reconcile_dataset(desk.out, not_billed=["all"], why="night", return_state=True)
+        state = asyncio.run(_settled(desk.out))
     assert state.is_completed(), state.message
     told = _result(state)
     assert [one["why"] for one in told["settled"]] == ["night"]

@@ -1,0 +1,68 @@
+"""What a run that pays does when Prefect's server is away: it goes on to its end, and tells it when it is back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from prefect.client.orchestration import get_client
+from prefect.concurrency import _leases
+
+log = logging.getLogger("fluxbatch.flow")
+
+BACK_MAX_S = 600.0
+"""So long a run that has ended waits for the server, so that the state there becomes true."""
+ASK_EVERY_S = 2.0
+TELL_MAX_S = 60.0
+
+
+def keep_running_without_a_slot() -> None:
+    """A deployment's concurrency slot that cannot be renewed no longer ends the run.
+
+    Prefect 3.8 throws a cancellation into the thread of a run whose slot it cannot renew: three minutes without a
+    server at the wrong moment, or the restart of one that keeps its leases in memory (the default: 410 Gone). For a run
+    that has hundreds of paid answers in flight that is the dearest way to end. The slot only keeps a second run from
+    beginning, and the dataset's own lock does that as well.
+    """
+    own = _leases._handle_lease_renewal_failure
+
+    def told(exc: Any, lease_id: Any, raise_on_lease_renewal_failure: bool, *rest: Any, **others: Any) -> None:
+        own(exc, lease_id, False, *rest, **others)
+
+    if not getattr(own, "only_tells", False):
+        told.only_tells = True  # type: ignore[attr-defined]
+        _leases._handle_lease_renewal_failure = told
+
+
+@contextmanager
+def out_of_the_way(what: str) -> Iterator[None]:
+    """A run that spends must not end, and what it made must not be lost, because Prefect cannot be told of it."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - whatever Prefect's client raises when its server is not there
+        log.warning("%s cannot be shown by Prefect: %s", what, str(error) or type(error).__name__)
+
+
+async def is_up() -> bool:
+    """Whether Prefect's server answers now, without a retry."""
+    async with get_client() as client:
+        return await client.api_healthcheck() is None
+
+
+async def until_it_is_back(patience_s: float = BACK_MAX_S) -> bool:
+    """Wait for Prefect's server, if it is away; False when it stayed away."""
+    deadline = time.monotonic() + patience_s
+    is_told = False
+    while not await is_up():
+        if not is_told:
+            log.warning("Prefect's server does not answer; the run is done, and waits to tell it")
+            is_told = True
+        if time.monotonic() >= deadline:
+            log.warning("Prefect's server stayed away: what came of the run stands in the dataset's report only")
+            return False
+        await asyncio.sleep(ASK_EVERY_S)
+    return True
