@@ -30,7 +30,7 @@ from rich.markdown import Markdown
 import flows  # noqa: F401 - sets what Prefect reads when it is imported
 from flows import parameters as p
 from flows.credentials import with_credentials
-from flows.outage import keep_running_without_a_slot
+from flows.outage import go_on_without_a_screen, keep_running_without_a_slot, stopped_with_its_worker
 from flows.shown import named, publish, shown
 from fluxbatch.batch import Batch, Shard
 from fluxbatch.dispatch.stop import StoppedBy
@@ -113,6 +113,7 @@ def job_of(
 
 async def carry_out(job: Job, credentials: str | None) -> State[dict[str, Any]]:
     """Run the job as this flow run; the state that Prefect is to show."""
+    go_on_without_a_screen()
     with _logged_by_prefect():
         if not job.simulate:
             job = replace(job, settings=await with_credentials(job.settings, credentials))
@@ -153,7 +154,7 @@ async def _signals(batch: Batch) -> AsyncIterator[None]:
     """SIGTERM and Ctrl-C drain what is in flight, before Prefect's own answer would end the process."""
     current = asyncio.current_task()
     assert current is not None
-    with stop_on_signals(batch, current):
+    with stop_on_signals(batch, current), stopped_with_its_worker(batch):
         yield
 
 

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from socket import socket
 from typing import Any
 
 from prefect.client.orchestration import get_client
 from prefect.concurrency import _leases
+from prefect.logging.handlers import PrefectConsoleHandler
+
+from fluxbatch.batch import Batch
+from fluxbatch.dispatch.stop import StoppedBy
+from fluxbatch.outlive import CONNECTION
 
 log = logging.getLogger("fluxbatch.flow")
 
@@ -36,6 +44,40 @@ def keep_running_without_a_slot() -> None:
     if not getattr(own, "only_tells", False):
         told.only_tells = True  # type: ignore[attr-defined]
         _leases._handle_lease_renewal_failure = told
+
+
+def go_on_without_a_screen() -> None:
+    """A worker that is killed takes the other end of its runs' output with it. What Prefect logs with (rich) ends the
+    process then, in the middle of a paid run and with exit code 1; here it falls silent instead."""
+    loggers = (logging.getLogger(name) for name in (None, *logging.root.manager.loggerDict))
+    for handler in (handler for logger in loggers for handler in logger.handlers):
+        if isinstance(handler, PrefectConsoleHandler):
+            fall_silent = partial(setattr, handler.console, "quiet", True)
+            handler.console.on_broken_pipe = fall_silent  # type: ignore[method-assign]
+
+
+@contextmanager
+def stopped_with_its_worker(batch: Batch) -> Iterator[None]:
+    """A run whose worker is stopped, or which is cancelled, sends nothing more and takes in what is in flight."""
+    if CONNECTION not in os.environ:
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    with socket(fileno=int(os.environ.pop(CONNECTION))) as connection:
+        connection.setblocking(False)
+
+        def ended() -> None:
+            loop.remove_reader(connection)
+            batch.stop.request(
+                StoppedBy.SIGNAL, "cancelled, or its worker has ended; what was in flight was waited for"
+            )
+
+        loop.add_reader(connection, ended)
+        connection.send(b"!")
+        try:
+            yield
+        finally:
+            loop.remove_reader(connection)
 
 
 @contextmanager

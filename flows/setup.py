@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shlex
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -96,25 +97,28 @@ async def _pool(client: PrefectClient, name: str, heartbeat_s: int) -> str:
         pool = await client.read_work_pool(name)
     except ObjectNotFound:
         template = ProcessWorker.get_default_base_job_template()
-        _beating(template, heartbeat_s)
+        _fit(template, heartbeat_s)
         await client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))
         return MADE
     if pool.type != "process":
         raise UsageError(f"the work pool {name} is there with the type {pool.type}; give another name: --pool NAME")
     template = pool.base_job_template
-    if not _beating(template, heartbeat_s):
+    if not _fit(template, heartbeat_s):
         return FOUND
     await client.update_work_pool(name, WorkPoolUpdate(base_job_template=template))
-    return f"{CHANGED} (a heartbeat every {heartbeat_s} s)"
+    return CHANGED
 
 
-def _beating(template: dict[str, Any], heartbeat_s: int) -> bool:
-    """Put the heartbeat into the template's environment, beside what is there; whether that changed it."""
+def _fit(template: dict[str, Any], heartbeat_s: int) -> bool:
+    """Put the heartbeat into the template's environment, beside what is there, and what outlives a worker before the
+    run; whether that changed it."""
     variables = template.setdefault("variables", {}).setdefault("properties", {})
     environment = variables.setdefault("env", {"type": "object"})
-    kept = environment.get("default") or {}
-    environment["default"] = kept | {HEARTBEAT: str(heartbeat_s)}
-    return bool(environment["default"] != kept)
+    command = variables.setdefault("command", {"type": "string"})
+    before = environment.get("default") or {}, command.get("default")
+    environment["default"] = before[0] | {HEARTBEAT: str(heartbeat_s)}
+    command["default"] = shlex.join([sys.executable, "-m", "fluxbatch.outlive"])
+    return before != (environment["default"], command["default"])
 
 
 def automation_of(window_s: int) -> AutomationCore:
