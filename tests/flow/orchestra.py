@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +21,8 @@ from typing import Any
 
 from tests.e2e.e2e_kit import REPOSITORY, until
 
+BUSY_MAX_S = 20.0
+PAUSE = threading.Event()
 POOL = "fluxbatch-local"
 FINAL = frozenset({"COMPLETED", "FAILED", "CRASHED", "CANCELLED"})
 
@@ -85,9 +88,10 @@ class Orchestra:
         until(self.is_up, seconds=90)
         return server
 
-    def start_worker(self, **variables: str) -> subprocess.Popen[bytes]:
+    def start_worker(self, queue: str = "default") -> subprocess.Popen[bytes]:
         """It looks for work every two seconds, not every ten: nobody learns anything from the wait."""
-        return self.start("prefect", "worker", "start", "--pool", POOL, PREFECT_WORKER_QUERY_SECONDS="2", **variables)
+        command = ("prefect", "worker", "start", "--pool", POOL, "--work-queue", queue)
+        return self.start(*command, PREFECT_WORKER_QUERY_SECONDS="2")
 
     def do(self, *command: str, seconds: float = 60, code: int = 0) -> str:
         done = subprocess.run(
@@ -106,13 +110,25 @@ class Orchestra:
         return self.do(sys.executable, "-c", "from fluxbatch.cli import main; main()", *arguments, code=code)
 
     def ask(self, path: str, body: dict[str, Any] | None = None) -> Any:
+        return self.send("GET" if body is None else "POST", path, body)
+
+    def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """What the server answers; None when it only says yes."""
         request = urllib.request.Request(
             f"{self.api}/{path}",
             None if body is None else json.dumps(body).encode(),
             {"Content-Type": "application/json"},
+            method=method,
         )
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return json.loads(answer.read())
+        deadline = time.monotonic() + BUSY_MAX_S
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=20) as answer:
+                    return json.loads(answer.read() or b"null")
+            except urllib.error.HTTPError as error:
+                if error.code != 503 or time.monotonic() > deadline:  # SQLite is locked: Prefect's own client retries
+                    raise
+                error.close()
 
     def refused(self, path: str, body: dict[str, Any]) -> tuple[int, str]:
         """The status and the text of an answer that says no."""
@@ -129,11 +145,13 @@ class Orchestra:
         except OSError:
             return False
 
-    def begin(self, deployment: str, **parameters: Any) -> str:
+    def begin(self, deployment: str, queue: str | None = None, **parameters: Any) -> str:
         """A run of `flow/deployment`, as the UI's form makes one; its id."""
-        found = self.ask(f"deployments/name/{deployment}")
-        run = self.ask(f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})
-        return str(run["id"])
+        return str(self.ask(self.form(deployment), {"parameters": parameters, "work_queue_name": queue})["id"])
+
+    def form(self, deployment: str) -> str:
+        """Where the UI's form of `flow/deployment` is sent to."""
+        return f"deployments/{self.ask(f'deployments/name/{deployment}')['id']}/create_flow_run"
 
     def state(self, run: str) -> dict[str, Any]:
         found: dict[str, Any] = self.ask(f"flow_runs/{run}")["state"]
@@ -144,7 +162,7 @@ class Orchestra:
         deadline, found = time.monotonic() + seconds, self.state(run)
         while found["type"] not in FINAL:
             assert time.monotonic() < deadline, f"{found['type']}: {found['message']}\n{self.logs()}"
-            until(lambda: True)
+            PAUSE.wait(0.1)
             found = self.state(run)
         return found
 
@@ -155,7 +173,7 @@ class Orchestra:
                 told, command = (folder / "environ").read_bytes(), (folder / "cmdline").read_bytes()
             except OSError:
                 continue
-            if f"PREFECT__FLOW_RUN_ID={run}".encode() in told and b"prefect" in command:
+            if f"PREFECT__FLOW_RUN_ID={run}".encode() in told and b"prefect.engine" in command:
                 return int(folder.name)
         return None
 
