@@ -15,7 +15,7 @@ from pydantic import Field, WithJsonSchema
 from fluxbatch.models.catalogue import CATALOGUE
 from fluxbatch.settings import OnBudget
 
-SIDE_MIN, SIDE_MAX = 64, 4096
+SIDES = {"ge": 64, "le": 4096}
 """What no model is beyond, one of your own included; each model's own limits are said by the run's plan."""
 
 
@@ -31,124 +31,130 @@ MODELS = f"^({'|'.join(model.name.replace('.', '[.]') for model in CATALOGUE.mod
 MODEL_NAMES = ", ".join(model.name for model in CATALOGUE.models)
 
 
-def _a_path(pattern: str, title: str, description: str) -> Any:
-    """A path whose ending the form checks: pydantic's own `pattern` is for text only."""
-    return Field(title=title, description=description, json_schema_extra={"pattern": pattern})
+def _shown(title: str, description: str, *, ending: str | None = None, **limits: Any) -> Any:
+    """A field as the form shows it.
 
+    Prefect 3.8 puts the parameter's name in the place of pydantic's own title, and nothing in the place of its
+    description; what is said beside the schema stays. So does `ending`, a pattern for a path: pydantic's own is for
+    text only.
+    """
+    beside: dict[str, Any] = {"title": title, "description": description} | ({"pattern": ending} if ending else {})
+    return Field(json_schema_extra=beside, **limits)
 
-# A number in the form; exact decimals in quotes ("12.345678901") are taken from Python.
-_DOLLARS = WithJsonSchema({"type": "number", "minimum": 0})
 
 Manifest = Annotated[
     Path,
-    _a_path(MANIFESTS, "Manifest", "Prompts: .csv, .tsv, .jsonl or .parquet; or a sweep: .yaml. On the worker's disk"),
+    _shown(
+        "Manifest",
+        "Prompts: .csv, .tsv, .jsonl or .parquet; or a sweep: .yaml. On the worker's disk, like prompts/demo.csv",
+        ending=MANIFESTS,
+    ),
 ]
 SweepFile = Annotated[
     Path,
-    _a_path(
-        SWEEPS, "Sweep", "A sweep file (.yaml): axes that multiply. On the worker's disk, like prompts/matrix.yaml"
+    _shown(
+        "Sweep",
+        "A sweep file (.yaml): axes that multiply. On the worker's disk, like prompts/matrix.yaml",
+        ending=SWEEPS,
     ),
 ]
 Out = Annotated[
-    Path, Field(title="Dataset", description="Folder of the dataset, on the worker's disk; continued when it exists")
+    Path, _shown("Dataset", "Folder of the dataset on the worker's disk, like out/demo; continued when it exists")
 ]
 Budget = Annotated[
     Decimal,
-    Field(ge=0, title="Budget in US dollars", description="For all that this dataset ever costs, over all its runs"),
-    _DOLLARS,
+    _shown("Budget in US dollars", "For all that this dataset ever costs, over all its runs; 0 spends nothing", ge=0),
+    # A number in the form; from Python, text as well ("12.345678901"), which is exact whatever its length.
+    WithJsonSchema({"type": "number", "minimum": 0}),
 ]
 Credentials = Annotated[
     str | None,
-    Field(
-        title="Credentials",
+    _shown(
+        "Credentials",
+        "Name of a Cloudflare Credentials block (never a token). Empty: the block named cloudflare when there is one, "
+        "or else CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN where the worker runs",
         pattern="^[a-z0-9-]+$",
-        description="Name of a Cloudflare Credentials block (never a token). Empty: the block named cloudflare when "
-        "there is one, or else CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN where the worker runs",
     ),
 ]
 Model = Annotated[
     str | None,
-    Field(
-        title="Model",
-        pattern=MODELS,
-        description=f"For rows that name none: {MODEL_NAMES}; or the @id of your models.toml",
-    ),
+    _shown("Model", f"For rows that name none: {MODEL_NAMES}; or the @id of one in your models file", pattern=MODELS),
 ]
 Width = Annotated[
-    int | None, Field(title="Width", ge=SIDE_MIN, le=SIDE_MAX, description="Pixels, for rows that are silent")
+    int | None, _shown("Width", "In pixels, for rows that are silent; the model's own when empty", **SIDES)
 ]
 Height = Annotated[
-    int | None, Field(title="Height", ge=SIDE_MIN, le=SIDE_MAX, description="Pixels, for rows that are silent")
+    int | None, _shown("Height", "In pixels, for rows that are silent; the model's own when empty", **SIDES)
 ]
-Steps = Annotated[int | None, Field(title="Steps", ge=1, le=50, description="For rows that are silent")]
-Guidance = Annotated[float | None, Field(title="Guidance", ge=0, description="For rows that are silent")]
+Steps = Annotated[
+    int | None, _shown("Steps", "For rows that are silent; the model's own when empty (flux-2-dev: 25)", ge=1, le=50)
+]
+Guidance = Annotated[float | None, _shown("Guidance", "For rows that are silent; not sent when empty", ge=0)]
 Fitted = Annotated[
     Literal["contain", "cover", "exact"] | None,
-    Field(title="Fit of references", description="contain: whole, cover: cut to the output's shape, exact: must fit"),
+    _shown("Fit of references", "contain: whole; cover: cut to the output's shape; exact: they have to fit"),
 ]
 OwnModels = Annotated[
-    Path | None, Field(title="Models file", description="A models.toml: changed prices, models of your own")
+    Path | None, _shown("Models file", "A models.toml on the worker's disk: changed prices, models of your own")
 ]
-Rate = Annotated[
-    float | None, Field(title="Rate", ge=0, description="Requests a minute (720); 0: unknown, adapt alone")
-]
+Rate = Annotated[float | None, _shown("Rate", "Requests a minute (720 when empty); 0: unknown, adapt alone", ge=0)]
 MaxInFlight = Annotated[
-    int | None, Field(title="In flight", ge=1, le=10_000, description="Never more requests at once (256)")
+    int | None,
+    _shown("In flight at most", "Requests at once (256 when empty); as many may be lost in a crash", ge=1, le=10_000),
 ]
 RowsPerShard = Annotated[
-    int | None, Field(title="Rows a shard", ge=1, description="Pictures a shard, so a task here and a part (500)")
+    int | None, _shown("Rows a shard", "Pictures a shard (500 when empty): a task here, a part of the dataset", ge=1)
 ]
 SkipInvalid = Annotated[
-    bool, Field(title="Skip invalid rows", description="Go on without the rows that cannot be sent (rejected.parquet)")
+    bool, _shown("Skip invalid rows", "Go on without the rows that cannot be sent (they go to rejected.parquet)")
 ]
 ResendFailed = Annotated[
     int | None,
-    Field(title="Resend failed", ge=0, le=100, description="Tries more after a failed answer (1); each may be billed"),
+    _shown("Resend failed", "Tries more after a failed answer (1 when empty); each may be billed", ge=0, le=100),
 ]
 ResendLost = Annotated[
     int | None,
-    Field(
-        title="Resend lost", ge=0, le=100, description="Tries more after a lost answer (0); each may be billed twice"
-    ),
+    _shown("Resend lost", "Tries more after a lost answer (0 when empty): it may then be billed twice", ge=0, le=100),
 ]
 ResendRefused = Annotated[
-    bool, Field(title="Resend refused", description="Send rows again that were refused for their content, or invalid")
+    bool, _shown("Resend refused", "Send rows again that were refused for their content, or were invalid")
 ]
 WhenShort = Annotated[
     OnBudget | None,
-    Field(
-        title="When the budget is short",
-        description="What it buys: stop (rows in order), cheapest-first (most pictures), spread (a part of every axis)",
+    _shown(
+        "When the budget is short",
+        "What it buys: stop (rows in order), cheapest-first (most pictures), spread (a part of every axis)",
     ),
 ]
 MaxPrice = Annotated[
     str | None,
-    Field(
-        title="Price a picture at most",
+    _shown(
+        "Price a picture at most",
+        "US dollars, like 0.05; a row that may cost more is left out",
         pattern=r"^\d+(\.\d{1,9})?$",
-        description="US dollars, like 0.05; a row that may cost more is left out",
     ),
 ]
-Limit = Annotated[int | None, Field(title="Limit", ge=1, description="Only the first so many pictures")]
-Sample = Annotated[
-    int | None, Field(title="Sample", ge=1, description="Only so many pictures, drawn by the sample's seed")
-]
-SampleSeed = Annotated[int | None, Field(title="Seed of the sample", description="Which pictures the sample draws (0)")]
-Preview = Annotated[
-    int | None, Field(title="Preview", ge=1, description="Only so many pictures, at the corners of a sweep")
-]
+Limit = Annotated[int | None, _shown("Limit", "Only the first so many pictures", ge=1)]
+Sample = Annotated[int | None, _shown("Sample", "Only so many pictures, drawn by chance; more add to them", ge=1)]
+SampleSeed = Annotated[int | None, _shown("Seed of the sample", "Which pictures the sample draws (0 when empty)")]
+Preview = Annotated[int | None, _shown("Preview", "Only so many pictures, at the corners of a sweep", ge=1)]
 Columns = Annotated[
     dict[str, str] | None,
-    Field(title="Columns", description='Other people\'s headers, parameter to header: {"prompt": "Prompt"}'),
+    _shown("Columns", 'Other people\'s headers, parameter to header: {"prompt": "Prompt"}'),
 ]
 OwnColumns = Annotated[
-    list[str] | None, Field(title="Own columns", description="Headers that look like parameters and are yours")
+    list[str] | None, _shown("Own columns", "Headers that look like parameters and are yours: carried along")
 ]
-AllowHosts = Annotated[
-    list[str] | None, Field(title="Allowed hosts", description="Hosts that references may be fetched from, by https")
+AllowHosts = Annotated[list[str] | None, _shown("Allowed hosts", "Hosts that references may be fetched from, by https")]
+Refetch = Annotated[bool, _shown("Fetch again", "Fetch addresses anew whose pictures are kept already")]
+OnlyCount = Annotated[bool, _shown("Only count", "Show axes, rows and price; make and pay nothing")]
+Simulate = Annotated[bool, _shown("Simulate", "A simulator instead of Cloudflare: it costs nothing")]
+BilledKeys = Annotated[
+    list[str] | None,
+    _shown("Settle as billed", "Unknown attempts: KEY, KEY#N, or all. Their bound is then spent"),
 ]
-Refetch = Annotated[
-    bool, Field(title="Fetch again", description="Fetch addresses anew whose pictures are kept already")
+NotBilledKeys = Annotated[
+    list[str] | None, _shown("Settle as not billed", "Unknown attempts: KEY, KEY#N, or all. Their rows are due again")
 ]
-OnlyCount = Annotated[bool, Field(title="Only count", description="Show axes, rows and price; make and pay nothing")]
-Simulate = Annotated[bool, Field(title="Simulate", description="A simulator instead of Cloudflare; costs nothing")]
+Why = Annotated[str, _shown("Why", "The reason, kept in the ledger beside each decision", min_length=1)]
+Offline = Annotated[bool, _shown("Offline", "Do not ask Cloudflare for its figures")]

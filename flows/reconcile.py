@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from prefect.states import Completed, Failed
-from pydantic import Field
 
 from flows import parameters as p
 from flows.credentials import with_credentials
@@ -25,18 +24,6 @@ from fluxbatch.reconcile import Wishes, reconcile
 from fluxbatch.reconciled import Reconciled, advice, quarter_rows, to_dict
 from fluxbatch.settings import load_settings
 
-Settled = Annotated[
-    list[str] | None,
-    Field(title="Settle as billed", description="Unknown attempts: KEY, KEY#N, or all. Their bound is then spent"),
-]
-SettledNot = Annotated[
-    list[str] | None, Field(title="Settle as not billed", description="Unknown attempts: KEY, KEY#N, or all")
-]
-Why = Annotated[
-    str, Field(title="Why", min_length=1, description="The reason, kept in the ledger beside each decision")
-]
-Offline = Annotated[bool, Field(title="Offline", description="Do not ask Cloudflare for its figures")]
-
 
 def run_name() -> str:
     return f"reconcile {Path(str(flow_run.parameters['dataset'])).name}"
@@ -46,10 +33,10 @@ def run_name() -> str:
 async def reconcile_dataset(
     dataset: p.Out,
     credentials: p.Credentials = None,
-    billed: Settled = None,
-    not_billed: SettledNot = None,
-    why: Why = "decided with the flow",
-    offline: Offline = False,
+    billed: p.BilledKeys = None,
+    not_billed: p.NotBilledKeys = None,
+    why: p.Why = "decided with the flow",
+    offline: p.Offline = False,
 ) -> State[dict[str, Any]]:
     """What may have been billed. Fails when Cloudflare has billed what the ledger does not know."""
     if not billed and not not_billed and not Dataset.exists(dataset):

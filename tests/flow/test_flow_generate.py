@@ -237,3 +237,14 @@ def test_reconciling_by_flow_settles_what_it_is_told_and_shows_the_figures(desk:
     noted = Noted(state)
     assert "agrees" in str(noted.artifacts["billed"].data)
     assert "sent again by the next run" in str(noted.artifacts["reconciled"].data)
+
+
+@pytest.mark.parametrize(
+    ("heartbeat_s", "window_s", "why"), [(60, 179, "shorter than 3 heartbeats of 60 s"), (29, 240, "take 30 or more")]
+)
+def test_setup_refuses_a_window_that_would_end_runs_that_are_well(heartbeat_s: int, window_s: int, why: str) -> None:
+    from flows.setup import Wanted
+    from fluxbatch.errors import UsageError
+
+    with pytest.raises(UsageError, match=why):
+        Wanted(heartbeat_s=heartbeat_s, window_s=window_s)
