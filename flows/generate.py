@@ -127,10 +127,11 @@ async def _carry_out(job: Job) -> State[dict[str, Any]]:
             plan = ready.plan
             log.info("%d pictures are due, %d fit; expected $%s", plan.due, plan.fits, exact(plan.expected.usd))
             await drive(batch, lambda shard: _shard_task(batch, shard))
-        assert batch.summary is not None
-        state = _state(batch.summary)
-        log.info("%s", state.message)
-        await publish(batch, batch.summary, job.manifest.name)
+    # Only now: a Prefect server that is away is waited for, and the next run need not wait for that.
+    assert batch.summary is not None
+    state = _state(batch.summary)
+    log.info("%s; dataset %s, report %s", state.message, job.out, job.out / REPORT)
+    await publish(batch, batch.summary, job.manifest.name)
     return state
 
 
@@ -141,7 +142,7 @@ async def _shard_task(batch: Batch, shard: Shard) -> None:
     async def send_and_seal() -> None:
         SHARD.set(rows)
         await batch.work(shard)
-        log.info("done")
+        log.info("done; %d of %d pictures so far", batch.tally.done, batch.tally.goal)
 
     try:
         await send_and_seal()

@@ -24,6 +24,8 @@ log = logging.getLogger("fluxbatch.flow")
 
 BACK_MAX_S = 600.0
 """So long a run that has ended waits for the server, so that the state there becomes true."""
+STOPPED_BACK_S = 10.0
+"""The same when it was told to stop: whoever did that may be about to switch the machine off."""
 ASK_EVERY_S = 2.0
 TELL_MAX_S = 60.0
 
@@ -95,7 +97,7 @@ async def is_up() -> bool:
         return await client.api_healthcheck() is None
 
 
-async def until_it_is_back(patience_s: float = BACK_MAX_S) -> bool:
+async def until_it_is_back(patience_s: float) -> bool:
     """Wait for Prefect's server, if it is away; False when it stayed away."""
     deadline = time.monotonic() + patience_s
     is_told = False

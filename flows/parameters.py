@@ -71,7 +71,7 @@ Credentials = Annotated[
     str | None,
     _shown(
         "Credentials",
-        "Name of a Cloudflare Credentials block (never a token). Empty: the block named cloudflare when there is one, "
+        "Name of a Cloudflare Credentials block (never a token). None: the block named cloudflare when there is one, "
         "or else CLOUDFLARE_ACCOUNT_ID and CLOUDFLARE_API_TOKEN where the worker runs",
         pattern="^[a-z0-9-]+$",
     ),
@@ -80,16 +80,12 @@ Model = Annotated[
     str | None,
     _shown("Model", f"For rows that name none: {MODEL_NAMES}; or the @id of one in your models file", pattern=MODELS),
 ]
-Width = Annotated[
-    int | None, _shown("Width", "In pixels, for rows that are silent; the model's own when empty", **SIDES)
-]
-Height = Annotated[
-    int | None, _shown("Height", "In pixels, for rows that are silent; the model's own when empty", **SIDES)
-]
+Width = Annotated[int | None, _shown("Width", "In pixels, for rows that are silent; None: the model's own", **SIDES)]
+Height = Annotated[int | None, _shown("Height", "In pixels, for rows that are silent; None: the model's own", **SIDES)]
 Steps = Annotated[
-    int | None, _shown("Steps", "For rows that are silent; the model's own when empty (flux-2-dev: 25)", ge=1, le=50)
+    int | None, _shown("Steps", "For rows that are silent; None: the model's own (flux-2-dev: 25)", ge=1, le=50)
 ]
-Guidance = Annotated[float | None, _shown("Guidance", "For rows that are silent; not sent when empty", ge=0)]
+Guidance = Annotated[float | None, _shown("Guidance", "For rows that are silent; None: not sent", ge=0)]
 Fitted = Annotated[
     Literal["contain", "cover", "exact"] | None,
     _shown("Fit of references", "contain: whole; cover: cut to the output's shape; exact: they have to fit"),
@@ -97,24 +93,24 @@ Fitted = Annotated[
 OwnModels = Annotated[
     Path | None, _shown("Models file", "A models.toml on the worker's disk: changed prices, models of your own")
 ]
-Rate = Annotated[float | None, _shown("Rate", "Requests a minute (720 when empty); 0: unknown, adapt alone", ge=0)]
+Rate = Annotated[float | None, _shown("Rate", "Requests a minute; None: 720; 0: unknown, adapt alone", ge=0)]
 MaxInFlight = Annotated[
     int | None,
-    _shown("In flight at most", "Requests at once (256 when empty); as many may be lost in a crash", ge=1, le=10_000),
+    _shown("In flight at most", "Requests at once; as many may be lost in a crash; None: 256", ge=1, le=10_000),
 ]
 RowsPerShard = Annotated[
-    int | None, _shown("Rows a shard", "Pictures a shard (500 when empty): a task here, a part of the dataset", ge=1)
+    int | None, _shown("Rows a shard", "Pictures a shard: a task here, a part of the dataset; None: 500", ge=1)
 ]
 SkipInvalid = Annotated[
     bool, _shown("Skip invalid rows", "Go on without the rows that cannot be sent (they go to rejected.parquet)")
 ]
 ResendFailed = Annotated[
     int | None,
-    _shown("Resend failed", "Tries more after a failed answer (1 when empty); each may be billed", ge=0, le=100),
+    _shown("Resend failed", "Tries more after a failed answer; each may be billed; None: 1", ge=0, le=100),
 ]
 ResendLost = Annotated[
     int | None,
-    _shown("Resend lost", "Tries more after a lost answer (0 when empty): it may then be billed twice", ge=0, le=100),
+    _shown("Resend lost", "Tries more after a lost answer: it may then be billed twice; None: 0", ge=0, le=100),
 ]
 ResendRefused = Annotated[
     bool, _shown("Resend refused", "Send rows again that were refused for their content, or were invalid")
@@ -123,7 +119,7 @@ WhenShort = Annotated[
     OnBudget | None,
     _shown(
         "When the budget is short",
-        "What it buys: stop (rows in order), cheapest-first (most pictures), spread (a part of every axis)",
+        "What it buys: stop (rows in order; None too), cheapest-first (most pictures), spread (a part of every axis)",
     ),
 ]
 MaxPrice = Annotated[
@@ -136,7 +132,7 @@ MaxPrice = Annotated[
 ]
 Limit = Annotated[int | None, _shown("Limit", "Only the first so many pictures", ge=1)]
 Sample = Annotated[int | None, _shown("Sample", "Only so many pictures, drawn by chance; more add to them", ge=1)]
-SampleSeed = Annotated[int | None, _shown("Seed of the sample", "Which pictures the sample draws (0 when empty)")]
+SampleSeed = Annotated[int | None, _shown("Seed of the sample", "Which pictures the sample draws; None: 0")]
 Preview = Annotated[int | None, _shown("Preview", "Only so many pictures, at the corners of a sweep", ge=1)]
 Columns = Annotated[
     dict[str, str] | None,

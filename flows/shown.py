@@ -26,8 +26,9 @@ from prefect.runtime import flow_run
 from prefect.variables import Variable
 
 from flows.events import tell_drift, tell_end
-from flows.outage import TELL_MAX_S, is_up, out_of_the_way, until_it_is_back
+from flows.outage import BACK_MAX_S, STOPPED_BACK_S, TELL_MAX_S, is_up, out_of_the_way, until_it_is_back
 from fluxbatch.batch import Batch
+from fluxbatch.dispatch.stop import StoppedBy
 from fluxbatch.models.money import Money, decimal_usd, exact
 from fluxbatch.report import REPORT, picture_rows, spend_rows, to_markdown
 from fluxbatch.summary import Summary
@@ -58,7 +59,8 @@ async def publish(batch: Batch, summary: Summary, title: str) -> None:
     """What came of the run. Waits for a server that is away, within reason: then the state becomes true as well."""
     with out_of_the_way("how the run ended"):
         tell_end(batch, summary)
-    if not await until_it_is_back():
+    patience_s = STOPPED_BACK_S if summary.stopped_by is StoppedBy.SIGNAL else BACK_MAX_S
+    if not await until_it_is_back(patience_s):
         return
     for what, told in (
         ("the summary", partial(_summary, batch, summary, title)),
@@ -145,7 +147,8 @@ async def _parts(batch: Batch) -> None:
     ]
     more = f"; the last {PARTS_SHOWN:,} are shown" if len(parts) > PARTS_SHOWN else ""
     folder = batch.prepared.dataset.folder
-    await acreate_table_artifact(rows, key="parts", description=f"{len(parts):,} Parquet files of {folder}{more}")
+    files = "file" if len(parts) == 1 else "files"
+    await acreate_table_artifact(rows, key="parts", description=f"{len(parts):,} Parquet {files} of {folder}{more}")
 
 
 async def _summary(batch: Batch, summary: Summary, title: str) -> None:
