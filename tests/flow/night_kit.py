@@ -17,7 +17,7 @@ from fluxbatch.simulator import Simulator
 from tests.e2e.e2e_kit import Desk, calm, centineurons, rows, table, until
 from tests.flow.orchestra import Orchestra
 
-IN_FLIGHT = 8
+IN_FLIGHT = 4
 ROWS = 240
 SLOW_S, QUICK_S = 4.0, 0.02
 LIMITS = {"FLUXBATCH_MAX_IN_FLIGHT": str(IN_FLIGHT), "FLUXBATCH_ROWS_PER_SHARD": "50"}
@@ -76,6 +76,12 @@ class Night:
     server: subprocess.Popen[bytes]
     workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     cases: dict[str, Case] = field(default_factory=dict)
+    doubled: dict[str, Any] = field(default_factory=dict)
+    """The state of a run that was begun while the same deployment's was under way."""
+
+    def begin(self, case: Case, queue: str) -> None:
+        """Unless it is begun."""
+        case.run = case.run or self.o.begin("generate-dataset/nightly", queue, **case.parameters)
 
     def process_of(self, case: Case) -> int:
         found = self.o.process_of(case.run)
@@ -115,10 +121,8 @@ def save_block(o: Orchestra, case: Case) -> None:
 
 def begin_all(night: Night, queues: Mapping[str, str]) -> None:
     """Each run on the worker of its queue; returned when all have pictures in flight."""
-    night.workers |= {queue: night.o.start_worker(queue) for queue in sorted(set(queues.values()))}
     for name, queue in queues.items():
-        case = night.cases[name]
-        case.run = night.o.begin("generate-dataset/nightly", queue, **case.parameters)
+        night.begin(night.cases[name], queue)
     waiting = {name: night.cases[name] for name in queues}
 
     def all_are_sending() -> bool:

@@ -89,6 +89,8 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
 def bad_night(night: Night) -> Night:
     """All of the runs are under way, and one of them has just died with its worker."""
     _shorten_the_window(night)
+    night.workers |= {queue: night.o.start_worker(queue) for queue in sorted(set(QUEUES.values()))}
+    night.doubled = _doubled(night, "flow-term")
     _allow_many(night)
     begin_all(night, QUEUES)
     for name in ("both-killed", "worker-killed"):
@@ -97,6 +99,14 @@ def bad_night(night: Night) -> Night:
     kill(night.workers["doomed"].pid)
     kill(pid)
     return night
+
+
+def _doubled(night: Night, name: str) -> dict[str, Any]:
+    """What becomes of a second run of the deployment, as long as it allows one."""
+    case = night.cases[name]
+    night.begin(case, QUEUES[name])
+    until(lambda: night.o.state(case.run)["type"] in ("PENDING", "RUNNING"), seconds=60)
+    return night.o.ended(night.o.begin("generate-dataset/nightly", QUEUES[name], **case.parameters))
 
 
 def _shorten_the_window(night: Night) -> None:
@@ -108,7 +118,7 @@ def _shorten_the_window(night: Night) -> None:
 
 def _allow_many(night: Night) -> None:
     deployment = night.o.ask("deployments/name/generate-dataset/nightly")["id"]
-    night.o.send("PATCH", f"deployments/{deployment}", {"concurrency_limit": None})
+    night.o.send("PATCH", f"deployments/{deployment}", {"concurrency_limit": 2 * len(QUEUES)})
 
 
 def test_the_deployments_are_there_and_only_what_is_switched_on_runs_by_itself(night: Night) -> None:
@@ -173,6 +183,11 @@ def test_setup_says_where_it_has_to_be_run(night: Night, tmp_path: Path, monkeyp
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match=r"the one with prefect\.yaml"):
         set_up()
+
+
+def test_a_night_that_runs_long_is_not_doubled(bad_night: Night) -> None:
+    assert bad_night.doubled["type"] == "CANCELLED"
+    assert "concurrency limit" in bad_night.doubled["message"]
 
 
 def test_sigterm_to_the_flow_takes_in_what_is_in_flight_and_is_cancelled(bad_night: Night) -> None:
