@@ -11,10 +11,13 @@ from contextlib import contextmanager
 from functools import partial
 from socket import socket
 from typing import Any
+from uuid import UUID
 
 from prefect.client.orchestration import get_client
 from prefect.concurrency import _leases
 from prefect.logging.handlers import PrefectConsoleHandler
+from prefect.runtime import flow_run
+from prefect.states import Running
 
 from fluxbatch.batch import Batch
 from fluxbatch.dispatch.stop import StoppedBy
@@ -26,6 +29,9 @@ BACK_MAX_S = 600.0
 """So long a run that has ended waits for the server, so that the state there becomes true."""
 STOPPED_BACK_S = 10.0
 """The same when it was told to stop: whoever did that may be about to switch the machine off."""
+LOOK_EVERY_S = 10.0
+NO_HEARTBEAT = "No heartbeat for "
+"""What the automation's message begins with."""
 ASK_EVERY_S = 2.0
 TELL_MAX_S = 60.0
 
@@ -95,6 +101,19 @@ async def is_up() -> bool:
     """Whether Prefect's server answers now, without a retry."""
     async with get_client() as client:
         return await client.api_healthcheck() is None
+
+
+async def say_that_it_is_alive() -> None:
+    """A server that was away for longer than the automation's window has seen no heartbeat, and calls the run crashed.
+    Only that is put right: a state that somebody has set stays."""
+    identity = flow_run.get_id()
+    if identity is None:
+        return
+    async with get_client() as client:
+        state = (await client.read_flow_run(UUID(identity))).state
+        if state is not None and state.is_crashed() and (state.message or "").startswith(NO_HEARTBEAT):
+            log.warning("Prefect had no sign of life from this run, and is told that it is alive")
+            await client.set_flow_run_state(UUID(identity), Running(message="its heartbeats are back"), force=True)
 
 
 async def until_it_is_back(patience_s: float) -> bool:

@@ -29,7 +29,7 @@ from prefect.workers.process import ProcessWorker
 import flows  # noqa: F401 - sets what Prefect reads when it is imported
 from flows import HEARTBEAT_S
 from flows.credentials import DEFAULT_BLOCK, CloudflareCredentials
-from flows.outage import is_up
+from flows.outage import NO_HEARTBEAT, is_up
 from fluxbatch.errors import FluxbatchError, UsageError
 from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_STOPPED, EXIT_USAGE
 from fluxbatch.settings import load_settings
@@ -124,7 +124,7 @@ def _fit(template: dict[str, Any], heartbeat_s: int) -> bool:
 def automation_of(window_s: int) -> AutomationCore:
     """After a heartbeat of one of our flows there has to be another, or an end, within the window."""
     ends = ("Completed", "Failed", "Cancelled", "Crashed")
-    message = f"No heartbeat for {window_s} s: the process is gone. Run it again; it goes on where it stopped."
+    message = f"{NO_HEARTBEAT}{window_s} s: the process is gone. Run it again; it goes on where it stopped."
     return AutomationCore(
         name=AUTOMATION,
         description="Made by `fluxbatch prefect setup`, which sets the heartbeat to fit.",

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -26,7 +28,16 @@ from prefect.runtime import flow_run
 from prefect.variables import Variable
 
 from flows.events import tell_drift, tell_end
-from flows.outage import BACK_MAX_S, STOPPED_BACK_S, TELL_MAX_S, is_up, out_of_the_way, until_it_is_back
+from flows.outage import (
+    BACK_MAX_S,
+    LOOK_EVERY_S,
+    STOPPED_BACK_S,
+    TELL_MAX_S,
+    is_up,
+    out_of_the_way,
+    say_that_it_is_alive,
+    until_it_is_back,
+)
 from fluxbatch.batch import Batch
 from fluxbatch.dispatch.stop import StoppedBy
 from fluxbatch.models.money import Money, decimal_usd, exact
@@ -75,37 +86,53 @@ async def publish(batch: Batch, summary: Summary, title: str) -> None:
 
 async def _move(batch: Batch, done: asyncio.Event) -> None:
     """At most every two seconds. An update that fails is left out: the next one says the same and more."""
-    artifact: UUID | None = None
-    drifts: set[str] = set()
+    mover = _Mover(batch)
     with out_of_the_way("the name"):
         async with asyncio.timeout(PROGRESS_MAX_S):
             await _rename(batch)
-    is_last = False
-    while not is_last:
+    while True:
         is_last = done.is_set()
-        for model in batch.tally.watch.said.keys() - drifts:
-            drifts.add(model)
-            with out_of_the_way("the drift of a price"):
-                tell_drift(batch, batch.tally.watch.said[model])
         with suppress(TimeoutError):
             async with asyncio.timeout(PROGRESS_MAX_S):
-                artifact = await _update(artifact, 100.0 * batch.tally.done / max(1, batch.tally.goal))
-        if not is_last:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(PROGRESS_EVERY_S):
-                    await done.wait()
+                await mover.move()
+        if is_last:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(PROGRESS_EVERY_S):
+                await done.wait()
 
 
-async def _update(artifact: UUID | None, share: float) -> UUID | None:
-    if not await is_up():  # asked without a retry: Prefect's client would try for a minute
-        return artifact
-    with out_of_the_way("the progress"):
-        if artifact is None:
-            return await acreate_progress_artifact(
+@dataclass(slots=True)
+class _Mover:
+    """What has been shown so far."""
+
+    batch: Batch
+    artifact: UUID | None = None
+    drifts: set[str] = field(default_factory=set)
+    looked_at_s: float = field(default_factory=time.monotonic)
+
+    async def move(self) -> None:
+        tally = self.batch.tally
+        for model in tally.watch.said.keys() - self.drifts:
+            self.drifts.add(model)
+            with out_of_the_way("the drift of a price"):
+                tell_drift(self.batch, tally.watch.said[model])
+        if not await is_up():  # asked without a retry: Prefect's client would try for a minute
+            return
+        with out_of_the_way("the progress"):
+            await self._update(100.0 * tally.done / max(1, tally.goal))
+        if time.monotonic() >= self.looked_at_s + LOOK_EVERY_S:
+            self.looked_at_s = time.monotonic()
+            with out_of_the_way("that the run is alive"):
+                await say_that_it_is_alive()
+
+    async def _update(self, share: float) -> None:
+        if self.artifact is None:
+            self.artifact = await acreate_progress_artifact(
                 share, key="pictures", description="pictures done of those that fit the budget"
             )
-        await aupdate_progress_artifact(artifact, progress=share)
-    return artifact
+        else:
+            await aupdate_progress_artifact(self.artifact, progress=share)
 
 
 async def _rename(batch: Batch) -> None:

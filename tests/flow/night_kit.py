@@ -76,6 +76,8 @@ class Night:
     server: subprocess.Popen[bytes]
     workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     cases: dict[str, Case] = field(default_factory=dict)
+    demo: str = ""
+    """The run of the deployment that README begins with."""
     doubled: dict[str, Any] = field(default_factory=dict)
     """The state of a run that was begun while the same deployment's was under way."""
 
@@ -88,8 +90,10 @@ class Night:
         assert found is not None, f"{case.name} does not run\n{self.o.logs()}"
         return found
 
-    def ended(self, case: Case, seconds: float = 60) -> tuple[str, str]:
-        """Its final state and message; says after how long Prefect showed it."""
+    def ended(self, case: Case, seconds: float = 60, kind: str | None = None) -> tuple[str, str]:
+        """Its final state (of this kind) and message; says after how long Prefect showed it."""
+        if kind is not None:
+            until(lambda: bool(self.o.state(case.run)["type"] == kind), seconds)
         state = self.o.ended(case.run, seconds)
         took = time.monotonic() - case.died_at_s
         print(f"DEATH | {case.name} | {state['type']} | {took:.1f} s | {state['message']}")
