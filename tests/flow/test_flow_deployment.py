@@ -218,8 +218,13 @@ def test_a_night_that_runs_long_is_not_doubled(bad_night: Night) -> None:
 
 
 def test_sigterm_to_the_flow_takes_in_what_is_in_flight_and_is_cancelled(bad_night: Night) -> None:
+    """As systemd does it: to the flow, and to the process that stands between it and the worker."""
     case = bad_night.cases["flow-term"]
-    os.kill(bad_night.process_of(case), signal.SIGTERM)
+    flow = bad_night.process_of(case)
+    between = int(Path(f"/proc/{flow}/stat").read_text().rsplit(")", 1)[1].split()[1])
+    assert b"fluxbatch.outlive" in Path(f"/proc/{between}/cmdline").read_bytes()
+    for pid in (flow, between):
+        os.kill(pid, signal.SIGTERM)
     case.died_at_s = time.monotonic()
     kind, message = bad_night.ended(case)
     assert kind == "CANCELLED", message
