@@ -30,7 +30,7 @@ lint: setup  ## format and mend what can be mended
 	$(BIN)/ruff check --fix .
 	$(BIN)/mypy
 
-SOAK := crash power simulation budget hostile dataset
+SOAK := crash power simulation budget hostile dataset flow
 
 # No time limit a test: what chance can fail prints its seed. SEED=7 goes where no run was before.
 soak: setup  ## the tests that kill, cut the power, fuzz and simulate, at a night's counts: 30 times CI's, hours

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 
 # From the ground up: a room imports from floors below its own only, so rooms of one floor do not know each other.
 FLOORS = (
-    {"bare", "exit_codes", "plain"},
+    {"bare", "exit_codes", "outlive", "plain"},
     {"errors"},
     {"models"},
     {"manifest", "settings", "simulator"},
@@ -28,7 +28,7 @@ FLOORS = (
     {"batch", "budgets", "examine", "ledgers", "listing", "reconciled", "swept"},
     {"reconcile", "repair", "run", "screen"},
     {"foreground", "options"},
-    {"cli_budget", "cli_ledger", "cli_models", "cli_simulate", "cli_sweep"},
+    {"cli_budget", "cli_ledger", "cli_models", "cli_prefect", "cli_simulate", "cli_sweep"},
     {"cli", "flows"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -40,7 +40,12 @@ PLACES = {
     "httpx_aiohttp": {"src/fluxbatch/cloudflare/client.py"},
     "aiohttp": {"src/fluxbatch/cloudflare/client.py"},
     "httpcore": {"src/fluxbatch/manifest/connect.py", "src/fluxbatch/manifest/fetch.py"},
-    "socket": {"src/fluxbatch/manifest/connect.py", "src/fluxbatch/simulator/"},
+    "socket": {
+        "flows/outage.py",  # a pair between two processes
+        "src/fluxbatch/manifest/connect.py",
+        "src/fluxbatch/outlive.py",
+        "src/fluxbatch/simulator/",
+    },
     "idna": {"src/fluxbatch/manifest/address.py"},
     "PIL": {
         "src/fluxbatch/dataset/image.py",
@@ -61,6 +66,7 @@ PLACES = {
         "src/fluxbatch/cli_ledger.py",
         "src/fluxbatch/cli_models.py",
         "src/fluxbatch/cli_simulate.py",
+        "src/fluxbatch/cli_prefect.py",
         "src/fluxbatch/cli_sweep.py",
         "src/fluxbatch/options.py",
     },

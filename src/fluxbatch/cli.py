@@ -12,6 +12,7 @@ from fluxbatch.cli_budget import budget_app
 from fluxbatch.cli_ledger import ledger_app
 from fluxbatch.cli_models import list_models
 from fluxbatch.cli_simulate import serve_simulator
+from fluxbatch.cli_prefect import prefect_app
 from fluxbatch.cli_sweep import count_sweep
 from fluxbatch.errors import FluxbatchError, ManifestError, UsageError
 from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USAGE
@@ -200,6 +201,7 @@ app.command("models")(list_models)
 app.command("simulate")(serve_simulator)
 app.add_typer(budget_app, name="budget")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(prefect_app, name="prefect")
 
 
 @app.command()

@@ -9,7 +9,7 @@ from typing import TypeVar
 import pytest
 
 from fluxbatch.budget import ledger, windows
-from fluxbatch.budget.entries import PERIODS_OF, End, Period, Reserved, Resolution, Scope, State
+from fluxbatch.budget.entries import End, Period, Reserved, Resolution, State
 from fluxbatch.budget.store import take_slots
 from fluxbatch.models.money import ZERO, Money, charge
 from tests.budget.budget_kit import ACCOUNT, BOUND, NOW_US, books_at

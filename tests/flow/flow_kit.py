@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from prefect.client.schemas.objects import Artifact, FlowRun, Log, State, TaskRun
 
 
-def run_flow(desk: Desk, manifest: Path, budget: str = "5", **parameters: Any) -> State[Any]:
+def run_flow(
+    desk: Desk, manifest: Path, budget: str = "5", *, out: Path | None = None, **parameters: Any
+) -> State[Any]:
     """The flow in this process, with the desk's environment; its final state."""
     from flows.generate import generate_dataset
 
     async def run() -> State[Any]:
-        return await generate_dataset(manifest, desk.out, budget, return_state=True, **parameters)
+        return await generate_dataset(manifest, out or desk.out, budget, return_state=True, **parameters)
 
     with placed(desk.folder, desk.variables()):
         return asyncio.run(run())

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -77,7 +81,7 @@ def test_a_sweep_is_taken_wherever_a_manifest_is(desk: Desk) -> None:
 def test_what_prefect_shows_of_a_run(desk: Desk) -> None:
     state = run_flow(desk, desk.manifest(rows(25)), "2.50", rows_per_shard=10)
     noted = Noted(state)
-    assert noted.run.name == "prompts-to-out-$2.50"
+    assert noted.run.name == "prompts to out flux-2-dev $2.5"
     assert state.message is not None
     assert "25 made" in state.message
     names = sorted(run.name for run in noted.tasks)
@@ -219,12 +223,16 @@ def _result(state: Any) -> dict[str, Any]:
     return found
 
 
-def test_reconciling_by_flow_settles_what_it_is_told_and_shows_the_figures(desk: Desk) -> None:
+async def _settled(dataset: Path) -> Any:
     from flows.reconcile import reconcile_dataset
 
+    return await reconcile_dataset(dataset, not_billed=["all"], why="night", return_state=True)
+
+
+def test_reconciling_by_flow_settles_what_it_is_told_and_shows_the_figures(desk: Desk) -> None:
     desk.run(desk.manifest([{"prompt": "x [[fault:lost-before*1]]"}, *rows(2)])).ended(4)
     with placed(desk.folder, desk.variables()):
-        state = reconcile_dataset(desk.out, not_billed=["all"], why="night", return_state=True)
+        state = asyncio.run(_settled(desk.out))
     assert state.is_completed(), state.message
     told = _result(state)
     assert [one["why"] for one in told["settled"]] == ["night"]
@@ -232,3 +240,123 @@ def test_reconciling_by_flow_settles_what_it_is_told_and_shows_the_figures(desk:
     noted = Noted(state)
     assert "agrees" in str(noted.artifacts["billed"].data)
     assert "sent again by the next run" in str(noted.artifacts["reconciled"].data)
+
+
+@pytest.mark.parametrize(
+    ("heartbeat_s", "window_s", "why"), [(60, 179, "shorter than 3 heartbeats of 60 s"), (29, 240, "take 30 or more")]
+)
+def test_setup_refuses_a_window_that_would_end_runs_that_are_well(heartbeat_s: int, window_s: int, why: str) -> None:
+    from flows.setup import Wanted
+    from fluxbatch.errors import UsageError
+
+    with pytest.raises(UsageError, match=why):
+        Wanted(heartbeat_s=heartbeat_s, window_s=window_s)
+
+
+@contextmanager
+def events_told() -> Iterator[list[Any]]:
+    """The events of the block: Prefect's own client for tests keeps them."""
+    from prefect.events.clients import AssertingEventsClient  # noqa: TID251 - what was told to Prefect?
+    from prefect.events.worker import EventsWorker  # noqa: TID251
+
+    told: list[Any] = []
+    EventsWorker.set_client_override(AssertingEventsClient)
+    AssertingEventsClient.reset()
+    try:
+        yield told
+    finally:
+        EventsWorker.instance().drain()
+        told += [event for client in AssertingEventsClient.all for event in client.events]
+        EventsWorker.set_client_override(None)
+        AssertingEventsClient.reset()
+
+
+def ours(events: list[Any]) -> dict[str, Any]:
+    return {event.event: event for event in events if event.event.startswith("fluxbatch.")}
+
+
+def test_a_budget_that_is_reached_is_an_event_that_automations_can_match(desk: Desk) -> None:
+    with events_told() as events:
+        state = run_flow(desk, desk.manifest(rows(10)), "0.004")
+    told = ours(events)
+    assert set(told) == {"fluxbatch.budget.reached", "fluxbatch.run.stopped"}
+    reached = told["fluxbatch.budget.reached"]
+    assert reached.resource["prefect.resource.id"].startswith("fluxbatch.dataset.")
+    assert reached.resource["prefect.resource.name"] == "out"
+    assert (reached.payload["made"], reached.payload["left"], reached.payload["budget_usd"]) == (6, 4, "0.004")
+    run = f"prefect.flow-run.{state.state_details.flow_run_id}"
+    assert run in {related["prefect.resource.id"] for related in reached.related}
+    assert told["fluxbatch.run.stopped"].payload["stopped_by"] == "budget"
+
+
+def test_a_price_that_has_changed_is_an_event_and_a_run_that_is_complete_is_none(desk: Desk) -> None:
+    desk.simulator.change(price_factor=0.9)
+    with events_told() as events:
+        assert run_flow(desk, desk.manifest(rows(25))).is_completed()
+    told = ours(events)
+    assert set(told) == {"fluxbatch.price.drift"}
+    assert told["fluxbatch.price.drift"].payload["percent"] == "-10.00"
+    assert told["fluxbatch.price.drift"].payload["model"] == "flux-2-dev"
+
+
+def test_the_spend_is_a_variable_and_two_datasets_of_one_name_have_two(desk: Desk) -> None:
+    from prefect.variables import Variable  # noqa: TID251 - what is kept?
+
+    for folder, count in (("one", 3), ("two", 2)):
+        desk.environment["FLUXBATCH_LEDGER"] = f"sqlite:///{desk.folder / folder}.sqlite3"
+        state = run_flow(desk, desk.manifest(rows(count)), out=desk.folder / folder / "My Cats")
+        assert state.is_completed(), state.message
+    first = Variable.get("fluxbatch_spend_my_cats")
+    assert isinstance(first, dict)
+    assert (first["made"], first["left"], first["spent_usd"]) == (3, 0, "0.0012375")
+    dataset = json.loads((desk.folder / "two" / "My Cats" / "catalogue.jsonl").read_text().splitlines()[0])["id"]
+    second = Variable.get(f"fluxbatch_spend_my_cats_{dataset[:8]}")
+    assert isinstance(second, dict)
+    assert second["made"] == 2
+
+
+def test_log_lines_say_their_run_and_shard(desk: Desk) -> None:
+    noted = Noted(run_flow(desk, desk.manifest(rows(25)), rows_per_shard=20))
+    until(lambda: sum("done;" in log.message for log in noted.logs()) == 2, seconds=30)
+    lines = [log.message for log in noted.logs() if log.name == "fluxbatch.flow"]
+    run = next(line for line in lines if "pictures are due" in line).split("]")[0][1:]
+    assert any(line.startswith(f"[{run}, rows 1 to 20] done; ") for line in lines)
+    assert any(line.startswith(f"[{run}, rows 21 to 25] done; ") for line in lines)
+
+
+def test_a_block_that_is_named_and_not_there_is_said_and_nothing_is_sent(desk: Desk) -> None:
+    state = run_flow(desk, desk.manifest(rows(1)), credentials="studio")
+    assert state.is_failed()
+    assert "fluxbatch prefect setup --block studio" in (state.message or "")
+    assert desk.requests == 0
+
+
+def test_a_sweep_is_counted_and_priced_before_it_is_made(desk: Desk) -> None:
+    from flows.sweep import generate_sweep
+
+    sweep = REPOSITORY / "prompts" / "matrix.yaml"
+
+    async def run(**given: Any) -> Any:
+        return await generate_sweep(sweep, desk.out, "1", return_state=True, **given)
+
+    with placed(desk.folder, desk.variables()):
+        counted = asyncio.run(run(only_count=True))
+        assert desk.requests == 0
+        made = asyncio.run(run(preview=4))
+    assert counted.message.startswith("counted: 55 rows, 55 pictures, expected $0.3894")
+    text = str(Noted(counted).artifacts["sweep"].data)
+    assert "- animal 3 x framing+height+width 3 x guidance 4 x style 2 = 72" in text
+    assert "| **55** | all | | | $0.3894 | $0.4884 |" in text
+    assert (_result(made)["asked"], _result(made)["made"]) == (4, 4)
+    assert {"sweep", "spend", "summary", "parts"} <= set(Noted(made).artifacts)
+
+
+def test_a_concurrency_slot_that_is_lost_does_not_end_a_run(caplog: pytest.LogCaptureFixture) -> None:
+    """A server that was restarted knows no lease of before: 410. Prefect would cancel the thread that runs the flow."""
+    from prefect.concurrency._leases import maintain_concurrency_lease  # noqa: TID251 - what a flow run is held in
+
+    import flows.generate  # noqa: F401 - which sees to it
+
+    said = "Execution will continue, but concurrency limits may be exceeded"
+    with maintain_concurrency_lease(uuid4(), 300, raise_on_lease_renewal_failure=True):
+        until(lambda: said in caplog.text, seconds=60)
