@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
@@ -31,6 +32,7 @@ from fluxbatch.budget.plan import Plan
 from fluxbatch.cloudflare.client import Client
 from fluxbatch.cloudflare.outcome import Fatal
 from fluxbatch.dataset.failures import FailureWriter
+from fluxbatch.dataset.place import Place
 from fluxbatch.dispatch.adapt import Gate, first_flight
 from fluxbatch.dispatch.ahead import Ahead
 from fluxbatch.dispatch.engine import Engine, Offload, Sender
@@ -51,6 +53,8 @@ from fluxbatch.prepare import Prepared, now_us
 log = logging.getLogger(__name__)
 
 WORKERS = max(2, min(4, os.cpu_count() or 2))
+STORE_WORKERS = 32
+"""In a store a picture's put takes tens to hundreds of milliseconds, and nearly no CPU: 20 a second want that many."""
 SWITCH_S = 0.0005
 
 
@@ -106,7 +110,7 @@ async def open_batch(ready: Prepared) -> AsyncIterator[Batch]:
         await stack.enter_async_context(client)
         journal = ThreadJournal(ready.store)
         stack.callback(journal.close)
-        executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="spool")
+        executor = ThreadPoolExecutor(workers_for(ready.dataset.folder), thread_name_prefix="spool")
         behind = ThreadPoolExecutor(1, thread_name_prefix="look")  # one: it shall not crowd out what is urgent
         stack.callback(executor.shutdown, wait=True, cancel_futures=True)
         stack.callback(behind.shutdown, wait=True, cancel_futures=True)
@@ -117,6 +121,11 @@ async def open_batch(ready: Prepared) -> AsyncIterator[Batch]:
         if ready.plan.due:
             await _preflight(client, ready.plan, batch.engine)
         yield batch
+
+
+def workers_for(folder: Place) -> int:
+    """How many threads spool pictures."""
+    return WORKERS if isinstance(folder, Path) else STORE_WORKERS
 
 
 @asynccontextmanager
