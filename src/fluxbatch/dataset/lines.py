@@ -10,6 +10,7 @@ the file with its next change.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeVar
@@ -22,14 +23,20 @@ from fluxbatch.errors import DatasetError
 T = TypeVar("T")
 CATALOGUE = "catalogue.jsonl"
 ENTRIES = "catalogue"
+_PART = re.compile(r"data/train-([0-9]{1,18})(?:-[0-9a-f]+)?\.parquet")
 REBUILD = "bring it back from a copy, or rebuild it with `fluxbatch verify --repair`"
 AND_REBUILD = f"; {REBUILD} (or update fluxbatch)"
 """How an error about a torn catalogue ends."""
 
 
 def in_order(parts: Iterable[Part]) -> tuple[Part, ...]:
-    """By their numbers."""
-    return tuple(sorted(parts, key=lambda one: (len(one.file), one.file)))
+    """By their numbers; of two with one number, which only a store can have, by their names."""
+    return tuple(sorted(parts, key=lambda one: (_number(one.file), one.file)))
+
+
+def _number(file: str) -> int:
+    match = _PART.fullmatch(file)
+    return 0 if match is None else int(match[1])
 
 
 def write_lines(folder: Place, header: Header, parts: Iterable[Part]) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import PurePosixPath
 from typing import BinaryIO, NamedTuple, cast
 
@@ -130,8 +131,8 @@ class ObjectPath:
         """Put an object, whole or not at all, over whatever has its name.
 
         A large one goes up in pieces. Of an upload that dies nothing is to be seen (the store keeps the pieces, and
-        bills them, until a lifecycle rule ends incomplete uploads); one that fails is removed, because pyarrow
-        completes a stream that has failed when it lets go of it, without what is missing.
+        bills them, until a lifecycle rule ends incomplete uploads). One that fails is completed and removed here,
+        because pyarrow has no other end for it: it completes what it lets go of, without the piece that is missing.
         """
         with self.told("could not be written"):
             stream = self.store.open_output_stream(self.key, compression=None)
@@ -141,10 +142,10 @@ class ObjectPath:
                 stream.close()
                 is_whole = size_bytes <= PIECE_BYTES or self._found().size == size_bytes
             except OSError:
-                del stream
                 if size_bytes > PIECE_BYTES:
-                    with suppress(OSError):
-                        self.store.delete_file(self.key)
+                    for step in (stream.close, partial(self.store.delete_file, self.key)):
+                        with suppress(OSError):
+                            step()
                 raise
         if not is_whole:
             raise StorageError(f"{self}: has not the {size_bytes} bytes that were put; run the same command again")

@@ -35,7 +35,7 @@ Place: TypeAlias = Path | ObjectPath
 ROUND_TRIPS = 16
 """So many requests to a store at once: each takes tens of milliseconds, and nearly no CPU."""
 
-_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/+(.*)", re.DOTALL)
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}(.*)", re.DOTALL)
 _KEY = re.compile(r"[^/?#@:\s]+(/[^/?#]+)*")
 
 
@@ -48,7 +48,7 @@ def place_of(given: str | Place) -> Place:
     if isinstance(given, ObjectPath):
         return given
     match = _ADDRESS.fullmatch(str(given))
-    if match is None or (isinstance(given, Path) and match[1].lower() not in SCHEMES):
+    if match is None or (match[1].lower() not in SCHEMES and "://" not in str(given)):
         return Path(given)
     scheme, key = match[1].lower(), match[2].rstrip("/")
     if scheme not in SCHEMES:
