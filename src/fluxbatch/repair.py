@@ -10,6 +10,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -20,8 +21,7 @@ from fluxbatch.budget.entries import AttemptId
 from fluxbatch.budget.lost import forget_part, lose
 from fluxbatch.budget.quarters import account_of
 from fluxbatch.budget.store import Store
-from fluxbatch.dataset import lock
-from fluxbatch.dataset.catalogue import INNER, Dataset, lock_file, looks_like_one
+from fluxbatch.dataset.catalogue import INNER, Dataset, locked, looks_like_one
 from fluxbatch.dataset.place import Place, below, place_of
 from fluxbatch.dataset.repair import Mended, is_torn, mend_catalogue, mend_parts, take_missing
 from fluxbatch.dataset.shards import seal
@@ -88,9 +88,9 @@ def _mend_catalogue(store: Store, folder: Place) -> Mended:
             account = account_of(tx, dataset)
         return None if account is None else account == SIMULATOR_ACCOUNT_ID
 
-    if not (folder / INNER).is_dir():
+    if isinstance(folder, Path) and not (folder / INNER).is_dir():
         raise DatasetError(f"{folder} has a torn catalogue and no {INNER} folder; bring both back from a copy")
-    with lock.hold(lock_file(folder), folder):
+    with locked(folder):
         return mend_catalogue(folder, is_simulated)
 
 

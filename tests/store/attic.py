@@ -1,4 +1,4 @@
-"""A file system in memory that fails on cue, and that completes a failed upload when it is let go, as pyarrow's does."""
+"""A file system in memory that fails on cue, and completes an upload that has failed, as pyarrow's S3 does."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def test_names_are_put_together_and_taken_apart_as_a_paths(folder: Place) -> Non
     assert path.with_name("x") == folder / "data" / "x"
     assert len({path, folder / "data" / "train-00000.parquet"}) == 1
     assert str(path) == f"{folder}/data/train-00000.parquet"
-    assert sorted([path, folder / "data" / "a"])[0].name == "a"
+    assert min(path, folder / "data" / "a").name == "a"
 
 
 def test_a_parquet_file_is_read_here_and_there(folder: Place) -> None:
@@ -163,8 +163,10 @@ def test_anything_else_is_a_folder(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["s3://", "s3:///x", "s3://KEY:SECRET@bucket/x", "s3://b/x?endpoint_override=y", "s3://b//x", "s3://b/../x"]
-    + ["ftp://host/x", "https://host/x", "file:///x", "s3://b/x#1", "s3://b/./x"],
+    [
+        *("s3://", "s3:///x", "s3://KEY:SECRET@bucket/x", "s3://b/x?endpoint_override=y", "s3://b//x", "s3://b/../x"),
+        *("ftp://host/x", "https://host/x", "file:///x", "s3://b/x#1", "s3://b/./x"),
+    ],
 )
 def test_what_is_no_address_of_a_dataset_is_refused_without_a_word_of_it(text: str) -> None:
     with pytest.raises(UsageError) as refused:

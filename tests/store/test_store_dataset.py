@@ -225,7 +225,7 @@ def test_the_failed_upload_of_a_large_object_leaves_nothing_to_be_seen() -> None
     """pyarrow completes an upload that has failed when it lets go of it, without the piece that is missing."""
     attic = Attic(fails_at=2)
     path = ObjectPath("s3", "bucket/large", fs.PyFileSystem(attic))
-    with pytest.raises(StorageError, match="bucket/large: could not be written: .*the second piece"):
+    with pytest.raises(StorageError, match=r"bucket/large: could not be written: .*the second piece"):
         place.put_atomic(path, b"x" * 25_000_000)
     assert attic.completed == ["bucket/large"], "the store was given what had gone up"
     assert attic.objects == {}

@@ -27,7 +27,7 @@ from fluxbatch.dataset import files, lock, place
 from fluxbatch.dataset.card import card
 from fluxbatch.dataset.header import Header, Part, PriceList
 from fluxbatch.dataset.lines import CATALOGUE as CATALOGUE  # readers of the dataset know it from here
-from fluxbatch.dataset.lines import in_order, read_lines, write_entry, write_lines
+from fluxbatch.dataset.lines import in_order, read_lines, remove_entry, write_entry, write_lines
 from fluxbatch.dataset.objects import ObjectPath
 from fluxbatch.dataset.own import kept_schema
 from fluxbatch.dataset.parts import key_rows, sent_rows
@@ -78,9 +78,7 @@ class Dataset:
         _refuse_reserved(header.own_schema)
         _refuse_occupied(folder)
         _make_folders(folder)
-        with lock.hold(
-            lock_file(folder), folder
-        ):  # of two that start at once, one makes it: the other's id would forget it
+        with locked(folder):  # of two that start at once, one makes it: the other's id would forget it
             _refuse_occupied(folder)
             readme = folder / "README.md"
             if not readme.exists():
@@ -141,7 +139,7 @@ class Dataset:
         In a store its rights are tried as well: whoever holds a dataset is about to spend, or to tidy up.
         """
         _make_folders(self.folder)  # a copied dataset may have lost its empty and hidden folders
-        with lock.hold(lock_file(self.folder), self.folder):
+        with locked(self.folder):
             if isinstance(self.folder, ObjectPath):
                 try_rights(self.folder)
             self.header, self.parts = read_lines(self.folder)
@@ -197,6 +195,7 @@ class Dataset:
         """List a part no longer, durably: its file is damaged or gone."""
         with self._changes:
             self._write(tuple(listed for listed in self.parts if listed.file != part.file))
+            remove_entry(self.folder, part)
 
     def unlisted(self) -> list[Place]:
         """Files that look like parts and are not listed, so not part of the dataset."""
@@ -241,6 +240,16 @@ def lock_file(folder: Place) -> Path:
     return Path(platformdirs.user_state_dir("fluxbatch")) / "held" / name
 
 
+@contextmanager
+def locked(folder: Place) -> Iterator[None]:
+    """Keep other runs out for the block. DatasetInUse says who is in."""
+    path = lock_file(folder)
+    if not isinstance(folder, Path):
+        files.make_folders(path.parent)
+    with lock.hold(path, folder):
+        yield
+
+
 def quarantine_of(folder: Place) -> Place:
     return folder / INNER / "quarantine"
 
@@ -251,8 +260,6 @@ def looks_like_one(folder: Place) -> bool:
 
 
 def _make_folders(folder: Place) -> None:
-    if not isinstance(folder, Path):
-        files.make_folders(lock_file(folder).parent)
     for inner in (folder / "data", folder / INNER / "spool"):
         place.make_folders(inner)
 

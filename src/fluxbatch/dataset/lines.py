@@ -49,8 +49,21 @@ def write_lines(folder: Place, header: Header, parts: Iterable[Part]) -> None:
 
 def write_entry(folder: Place, part: Part) -> None:
     """List one part more, without a look at the others."""
-    name = part.file.rpartition("/")[2].removesuffix(".parquet")
-    place.put_atomic(folder / ENTRIES / f"{name}.json", f"{part_line(part)}\n".encode())
+    place.put_atomic(_entry_of(folder, part), f"{part_line(part)}\n".encode())
+
+
+def remove_entry(folder: Place, part: Part) -> None:
+    """Of a part that is listed no longer. On a disk there is none: writing the lines has seen to it."""
+    if not isinstance(folder, Path):
+        place.remove(_entry_of(folder, part))
+
+
+def _entry_of(folder: Place, part: Part) -> Place:
+    return folder / ENTRIES / f"{_stem(part)}.json"
+
+
+def _stem(part: Part) -> str:
+    return part.file.rpartition("/")[2].removesuffix(".parquet")
 
 
 def read_lines(folder: Place) -> tuple[Header, tuple[Part, ...]]:
@@ -63,9 +76,9 @@ def read_lines(folder: Place) -> tuple[Header, tuple[Part, ...]]:
 
 def _entries(folder: Place, known: Iterable[Part]) -> list[Part]:
     """The parts of entries that do not stand in `catalogue.jsonl` as well."""
-    stems = {part.file.rpartition("/")[2].removesuffix(".parquet") for part in known}
-    paths = sorted((folder / ENTRIES).glob("*.json"), key=place.name_of)
-    return list(place.each(folder, _entry, [path for path in paths if path.name.removesuffix(".json") not in stems]))
+    stems = {_stem(part) for part in known}
+    paths = [path for path in (folder / ENTRIES).glob("*.json") if path.name.removesuffix(".json") not in stems]
+    return list(place.each(folder, _entry, sorted(paths, key=place.name_of)))
 
 
 def _entry(path: Place) -> Part:
@@ -73,6 +86,19 @@ def _entry(path: Place) -> Part:
         return parse_part(_text(path).removesuffix("\n"))
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path}: {error}{AND_REBUILD}") from error
+
+
+def torn_entries(folder: Place) -> list[Place]:
+    """The entries that cannot be read: their parts are listed anew by a recovery."""
+    return [path for path in (folder / ENTRIES).glob("*.json") if _is_torn(path)]
+
+
+def _is_torn(path: Place) -> bool:
+    try:
+        _entry(path)
+    except DatasetError:
+        return True
+    return False
 
 
 def readable_lines(folder: Place) -> tuple[Header | None, list[Part]]:

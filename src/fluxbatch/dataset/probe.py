@@ -18,8 +18,8 @@ _CONTENT = b"fluxbatch tries whether it may put, read, list and delete here; thi
 def try_rights(folder: ObjectPath) -> str:
     """Put, list, read back and delete one object below the address. What was tried, in words.
 
-    StorageError says which of these could not be done and why, or what the store does not keep to. An exclusive put (only if absent)
-    is not tried: nothing needs one.
+    StorageError says which of these could not be done and why, or what the store does not keep to. An exclusive put
+    (only if absent) is not tried: nothing needs one.
     """
     probe = folder / PROBE / secrets.token_hex(8)
     _tried("put", lambda: place.put_atomic(probe, _CONTENT))

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from fluxbatch.dataset import place
 from fluxbatch.dataset.catalogue import CATALOGUE, INNER, Dataset, quarantine_of
 from fluxbatch.dataset.header import Header, Part
-from fluxbatch.dataset.lines import readable_lines, was_changed
+from fluxbatch.dataset.lines import readable_lines, torn_entries, was_changed
 from fluxbatch.dataset.parts import METADATA_KEY, check_belongs, file_sha256, key_rows, opened
 from fluxbatch.dataset.place import Place, below
 from fluxbatch.dataset.quarantine import set_aside
@@ -39,7 +39,7 @@ class Mended:
 def is_torn(folder: Place) -> bool:
     """Whether the catalogue is missing, cannot be read, or is not as it was written."""
     try:
-        return was_changed(folder)
+        return was_changed(folder) or bool(torn_entries(folder))
     except DatasetError:
         return True
 
@@ -60,6 +60,8 @@ def mend_catalogue(folder: Place, is_simulated: Callable[[str], bool | None]) ->
         place.put_atomic(copy, torn.read_bytes())  # a copy: without a catalogue it would be no dataset if it died here
         aside = set_aside(copy, quarantine_of(folder), "it was torn")
         kept = f"; as it was it lies in {below(folder, aside.path)}"
+    for entry in torn_entries(folder):
+        set_aside(entry, quarantine_of(folder), "it was torn")
     Dataset.restore(folder, header, parts)
     return Mended(CATALOGUE, f"written anew with {len(parts)} of its lines{kept}")
 
