@@ -34,13 +34,15 @@ REFUSALS = {
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request: `name` is the object's, below the bucket; `body_bytes` what it carries."""
+    """A request: `name` is the object's, below the bucket; `body_bytes` what it carries; `has_trailer`: with a checksum
+    behind it, which R2 and others do not know."""
 
     method: str
     bucket: str
     name: str
     query: str
     body_bytes: int
+    has_trailer: bool = False
 
     def is_a(self, method: str, ending: str) -> bool:
         return self.method == method and self.name.endswith(ending)
@@ -101,6 +103,7 @@ class S3Server:
         self.calls: list[Call] = []
         self.refused: list[tuple[Which, int]] = []
         self.strikes: list[Strike] = []
+        self._one = threading.Lock()
 
     def __enter__(self) -> Self:
         self._server.start()
@@ -130,13 +133,16 @@ class S3Server:
     @contextmanager
     def refusing(self, which: Which, status: int) -> Iterator[None]:
         self.refused.append((which, status))
-        yield
-        self.refused.remove((which, status))
+        try:
+            yield
+        finally:
+            self.refused.remove((which, status))
 
     def _answer(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         bucket, _, name = unquote(environ["PATH_INFO"]).lstrip("/").partition("/")
-        size = int(environ.get("CONTENT_LENGTH") or 0)
-        call = Call(environ["REQUEST_METHOD"], bucket, name, environ.get("QUERY_STRING", ""), size)
+        size = int(environ.get("HTTP_X_AMZ_DECODED_CONTENT_LENGTH") or environ.get("CONTENT_LENGTH") or 0)
+        query, has_trailer = environ.get("QUERY_STRING", ""), "HTTP_X_AMZ_TRAILER" in environ
+        call = Call(environ["REQUEST_METHOD"], bucket, name, query, size, has_trailer)
         self.calls.append(call)
         for which, status in list(self.refused):
             if which(call):
@@ -146,7 +152,8 @@ class S3Server:
             if not strike.is_done_first:
                 strike.strike()
                 return _refusal(environ, start, 503)
-        answer = list(self._app(environ, start))
+        with self._one:  # moto's objects are not made for threads
+            answer = list(self._app(environ, start))
         for strike in due:
             strike.strike()
         return answer

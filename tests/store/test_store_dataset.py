@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from pyarrow import fs
 from fluxbatch.dataset import place
 from fluxbatch.dataset.catalogue import CATALOGUE, Dataset
 from fluxbatch.dataset.lines import ENTRIES
-from fluxbatch.dataset.objects import ObjectPath
+from fluxbatch.dataset.objects import PIECE_BYTES, ObjectPath
 from fluxbatch.dataset.parts import file_sha256
 from fluxbatch.dataset.place import Place
 from fluxbatch.dataset.recovery import Recovered, recover
@@ -22,7 +23,7 @@ from fluxbatch.errors import DatasetError, DatasetInUse, StorageError
 from fluxbatch.models.money import charge
 from tests.dataset.dataset_kit import NO_COLUMNS, SEALED_AT, WHEN, Killed, sealed, spool_many, spool_one
 from tests.store.attic import Attic
-from tests.store.store_kit import Bucket, a_put, a_removal
+from tests.store.store_kit import Bucket, Call, a_put, a_removal
 
 pytestmark = pytest.mark.usefixtures("at_home")
 
@@ -175,6 +176,64 @@ def test_what_is_damaged_is_set_aside_with_the_reason(stored: Dataset) -> None:
     assert not torn.exists()
 
 
+@pytest.fixture
+def other_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From now on this is another one: with locks of its own."""
+    return lambda: monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "another machine"))
+
+
+def test_two_machines_that_make_it_at_once_never_both_do(bucket: Bucket, other_machine: Callable[[], None]) -> None:
+    """The second comes at the worst moment: the first has looked, and is about to put its catalogue."""
+    home, seconds = bucket.at("cats"), list[str]()
+
+    def make_too(call: Call) -> bool:
+        if a_put("cats/README.md")(call) and not seconds:
+            seconds.append("began")
+            other_machine()
+            with pytest.raises(DatasetInUse, match="another run is making this dataset just now"):
+                Dataset.create(bucket.at("cats"), NO_COLUMNS, True, dataset_id="ef" * 16)
+            seconds.append("withdrew")
+        return False
+
+    with bucket.server.refusing(make_too, 500):
+        made = Dataset.create(home, NO_COLUMNS, True, dataset_id="cd" * 16)
+    assert seconds == ["began", "withdrew"]
+    assert Dataset.open(home).id == made.id == "cd" * 16
+    with pytest.raises(DatasetError, match="is a dataset already"):
+        Dataset.create(home, NO_COLUMNS, True)
+    assert [name for name in bucket.objects() if "claims" in name] == []
+
+
+def test_a_claim_of_the_dead_stands_in_nobodys_way_for_long(
+    bucket: Bucket, other_machine: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = bucket.at("cats")
+    with (
+        pytest.raises(StorageError),
+        bucket.server.refusing(lambda call: "claims" in call.name and call.method == "DELETE", 403),
+    ):
+        Dataset.create(home, NO_COLUMNS, True)
+    place.remove(home / CATALOGUE)
+    other_machine()
+    with pytest.raises(DatasetInUse):
+        Dataset.create(home, NO_COLUMNS, True)
+    monkeypatch.setattr("fluxbatch.dataset.claim.LIVES_S", -1.0)
+    Dataset.create(home, NO_COLUMNS, True)
+    assert Dataset.exists(home)
+
+
+def test_a_claim_of_this_machines_dead_is_known_for_one(bucket: Bucket) -> None:
+    home = bucket.at("cats")
+    with (
+        pytest.raises(StorageError),
+        bucket.server.refusing(lambda call: "claims" in call.name and call.method == "DELETE", 403),
+    ):
+        Dataset.create(home, NO_COLUMNS, True)
+    place.remove(home / CATALOGUE)
+    Dataset.create(home, NO_COLUMNS, True)
+    assert [name for name in bucket.objects() if "claims" in name] == []
+
+
 def test_one_machine_holds_it_once_and_a_death_gives_it_back(stored: Dataset) -> None:
     other = Dataset.open(stored.folder)
     with stored.hold():
@@ -235,8 +294,7 @@ def test_a_large_part_goes_up_in_pieces_of_equal_size_as_r2_wants_them(stored: D
     place.put_atomic(stored.folder / "large", lambda file: file.writelines([b"x" * 999_999] * 26))
     pieces = [call.body_bytes for call in bucket.server.calls if "partNumber" in call.query]
     assert len(pieces) == 3
-    assert len(set(pieces[:-1])) == 1
-    assert pieces[-1] <= pieces[0]
+    assert pieces == [PIECE_BYTES, PIECE_BYTES, 25_999_974 - 2 * PIECE_BYTES]
     assert (stored.folder / "large").read_bytes() == b"x" * 25_999_974
 
 

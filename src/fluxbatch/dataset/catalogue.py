@@ -14,7 +14,7 @@ import secrets
 import threading
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,6 +25,7 @@ import pyarrow.parquet as pq
 
 from fluxbatch.dataset import files, lock, place
 from fluxbatch.dataset.card import card
+from fluxbatch.dataset.claim import claimed
 from fluxbatch.dataset.header import Header, Part, PriceList
 from fluxbatch.dataset.lines import CATALOGUE as CATALOGUE  # readers of the dataset know it from here
 from fluxbatch.dataset.lines import in_order, read_lines, remove_entry, write_entry, write_lines
@@ -78,7 +79,7 @@ class Dataset:
         _refuse_reserved(header.own_schema)
         _refuse_occupied(folder)
         _make_folders(folder)
-        with locked(folder):  # of two that start at once, one makes it: the other's id would forget it
+        with locked(folder), _alone(folder):  # of two that start at once, one makes it: the other's id would forget it
             _refuse_occupied(folder)
             readme = folder / "README.md"
             if not readme.exists():
@@ -248,6 +249,11 @@ def locked(folder: Place) -> Iterator[None]:
         files.make_folders(path.parent)
     with lock.hold(path, folder):
         yield
+
+
+def _alone(folder: Place) -> AbstractContextManager[None]:
+    """What a lock is for other machines."""
+    return nullcontext() if isinstance(folder, Path) else claimed(folder, lock_file(folder).parent)
 
 
 def quarantine_of(folder: Place) -> Place:

@@ -90,7 +90,13 @@ class ObjectPath:
         return bool(self._found().type != _NOTHING)
 
     def is_file(self) -> bool:
-        return bool(self._found().type == _FILE)
+        """One request where `exists` has two, because it does not ask whether it is a prefix."""
+        try:
+            with self.told("could not be looked up", or_missing=True):
+                self.store.open_input_file(self.key).close()
+        except FileNotFoundError:
+            return False
+        return True
 
     def is_dir(self) -> bool:
         """Whether objects lie below."""

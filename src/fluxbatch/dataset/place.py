@@ -5,6 +5,7 @@
 | put | temp file, sync, rename, sync of the folder | one put |
 | a part is published by | the catalogue, rewritten whole | a catalogue entry, an object of its own |
 | one run at a time | a lock in the folder | a lock on this machine, the ledger's lease between machines |
+| made once | the same lock | claims, of which one may stand (claim.py) |
 | set aside | renamed | copied, then removed |
 
 What is no part of the promise stays on this machine: drafts (failures.parquet until it is put), and the originals of

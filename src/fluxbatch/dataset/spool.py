@@ -67,7 +67,7 @@ class Spool:
         """
         path = self.folder / f"{key}-{attempt:04d}.row"
         with place.told(path):
-            is_there = path.exists()
+            is_there = path.is_file()
         if is_there:
             self.set_aside(path, "another picture came for the same key and attempt")
         stream = _stream(row)
