@@ -10,12 +10,13 @@ elsewhere is let go of after a while, counted by the store's own clock.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fluxbatch.dataset import place
 from fluxbatch.dataset.objects import ObjectPath
+from fluxbatch.dataset.place import Place
 from fluxbatch.errors import DatasetInUse
 
 CLAIMS = ".fluxbatch/claims"
@@ -41,6 +42,11 @@ def claimed(folder: ObjectPath, held: Path) -> Iterator[None]:
         yield
     finally:
         mine.remove()
+
+
+def claims_left(folder: Place) -> Iterable[ObjectPath]:
+    """The claims that lie beside a dataset that is made: nobody needs them any more."""
+    return (folder / CLAIMS).glob("*") if isinstance(folder, ObjectPath) else ()
 
 
 def _is_dead(claim: ObjectPath, machine: str, now: float) -> bool:

@@ -2,6 +2,7 @@
 
 a name that was not synced yet       synced, before anything is built on it: a power cut may follow the kill
 a temp file                          removed: its writer is dead, the lock says so
+a claim, in a store                  removed: the dataset is made
 a part in place, not listed          verified, then listed; set aside when it is damaged or a copy
 a spool file that stands in a part   removed
 any other spool file                 verified; the ledger books or adopts it
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 
 from fluxbatch.dataset import kept, place
 from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dataset.claim import claims_left
 from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.parts import check_belongs, file_sha256, picture_rows
 from fluxbatch.dataset.place import Place
@@ -47,6 +49,8 @@ def recover(dataset: Dataset, spool: Spool) -> Recovered:
     ):
         for leftover in place.leftovers(folder):
             place.remove(leftover)
+    for claim in claims_left(dataset.folder):
+        place.remove(claim)
     for folder in (dataset.folder, dataset.data_folder, spool.folder):
         place.sync_folder(folder)
     listed, quarantined = _list_parts(dataset)
