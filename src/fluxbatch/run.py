@@ -110,8 +110,9 @@ async def open_batch(ready: Prepared) -> AsyncIterator[Batch]:
         await stack.enter_async_context(client)
         journal = ThreadJournal(ready.store)
         stack.callback(journal.close)
-        executor = ThreadPoolExecutor(workers_for(ready.dataset.folder), thread_name_prefix="spool")
-        behind = ThreadPoolExecutor(1, thread_name_prefix="look")  # one: it shall not crowd out what is urgent
+        spooling, looking = threads_for(ready.dataset.folder)
+        executor = ThreadPoolExecutor(spooling, thread_name_prefix="spool")
+        behind = ThreadPoolExecutor(looking, thread_name_prefix="look")
         stack.callback(executor.shutdown, wait=True, cancel_futures=True)
         stack.callback(behind.shutdown, wait=True, cancel_futures=True)
         if ready.plan.due:
@@ -123,9 +124,13 @@ async def open_batch(ready: Prepared) -> AsyncIterator[Batch]:
         yield batch
 
 
-def workers_for(folder: Place) -> int:
-    """How many threads spool pictures."""
-    return WORKERS if isinstance(folder, Path) else STORE_WORKERS
+def threads_for(folder: Place) -> tuple[int, int]:
+    """How many threads spool pictures, and how many do what nobody waits for.
+
+    Of the latter one, so that it does not crowd out what is urgent. In a store, where sealing takes half a minute of
+    waiting for answers, a second one looks at pictures and reads the manifest meanwhile.
+    """
+    return (WORKERS, 1) if isinstance(folder, Path) else (STORE_WORKERS, 2)
 
 
 @asynccontextmanager

@@ -33,7 +33,7 @@ U = TypeVar("U")
 Place: TypeAlias = Path | ObjectPath
 """A file or a folder of a dataset."""
 
-ROUND_TRIPS = 16
+ROUND_TRIPS = 32
 """So many requests to a store at once: each takes tens of milliseconds, and nearly no CPU."""
 
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,2}(.*)", re.DOTALL)
