@@ -152,7 +152,6 @@ def _flat(said: Said) -> str:
 @pytest.mark.parametrize(
     ("which", "status", "says"),
     [
-        ("put", 403, "allow them to put, get, list and delete"),
         ("put", 400, "the keys have expired"),
         ("put", 401, "give it good keys"),
         ("list", 403, "allow them to put"),
@@ -172,20 +171,21 @@ def test_a_run_without_its_rights_sends_nothing_and_never_says_the_keys(
     assert SECRET not in said.all
 
 
-@pytest.mark.parametrize("ending", [".row", ".parquet", ".json", "report.md"])
-@pytest.mark.parametrize("status", [403, 503])
+@pytest.mark.parametrize(
+    ("ending", "status"), [(".row", 403), (".row", 503), (".parquet", 403), (".json", 503), ("report.md", 403)]
+)
 def test_a_store_that_fails_ends_the_spending_and_nothing_is_called_done_that_is_not(
     stored: Desk, bucket: Bucket, ending: str, status: int
 ) -> None:
-    out, manifest = address(bucket, "cats"), stored.manifest(rows(24))
-    options = ("--rows-per-shard", "6", "--max-in-flight", "2")
+    out, manifest = address(bucket, "cats"), stored.manifest(rows(9))
+    options = ("--rows-per-shard", "3", "--max-in-flight", "2")
     in_data = a_put(ending) if ending != ".parquet" else lambda call: "/data/" in call.name and a_put(ending)(call)
     with bucket.server.refusing(in_data, status):
         failed = stored.run(manifest, *options, out=out).ended(5)
     told = failed.json
     assert told["stopped_by"] == "platform"
     assert "could not be written" in told["reason"]
-    assert told["made"] + told["unknown"] + told["left"] == 24
+    assert told["made"] + told["unknown"] + told["left"] == 9
     if ending == ".row":
         assert stored.requests <= 4, "what was in flight, and no more"
         assert told["made"] == 0
@@ -195,7 +195,7 @@ def test_a_store_that_fails_ends_the_spending_and_nothing_is_called_done_that_is
     healed = stored.run(manifest, *options, out=out).json
     assert_adds_up(healed)
     assert healed["already"] >= told["made"]
-    assert healed["made"] + healed["already"] + healed["unknown"] == 24
+    assert healed["made"] + healed["already"] + healed["unknown"] == 9
     assert stored.billed - billed == 3750 * healed["made"]
     stored.command("verify", out).ended(0)
 
