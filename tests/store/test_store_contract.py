@@ -9,10 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fluxbatch.dataset import place
+from fluxbatch.dataset import kept, place
 from fluxbatch.dataset.objects import PIECE_BYTES, ObjectPath
 from fluxbatch.dataset.place import Place, place_of
 from fluxbatch.errors import StorageError, UsageError
+from fluxbatch.job import Job
+from fluxbatch.settings import load_settings
 
 
 @pytest.fixture
@@ -156,7 +158,13 @@ def test_an_address_is_a_place_also_after_a_path_has_eaten_its_slash(text: str) 
     assert place_of(str(found / "data")) == found / "data"
 
 
-@pytest.mark.parametrize("text", ["out/cats", "/tmp/s3/x", "C:cats", "s3", "./s3:x"])
+def test_a_job_takes_an_address_also_as_the_path_that_a_flows_parameter_is() -> None:
+    job = Job(Path("prompts.csv"), Path("s3://pictures/cats"), 1, load_settings(ledger="sqlite://"))
+    assert job.out == ObjectPath("s3", "pictures/cats")
+    assert kept.home(job.out) != kept.home(ObjectPath("s3", "pictures/dogs")), "what is fetched stays on this machine"
+
+
+@pytest.mark.parametrize("text", ["out/cats", "/s3/x", "C:cats", "s3", "./s3:x"])
 def test_anything_else_is_a_folder(text: str) -> None:
     assert place_of(text) == Path(text)
 
