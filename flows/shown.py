@@ -39,6 +39,7 @@ from flows.outage import (
     until_it_is_back,
 )
 from fluxbatch.batch import Batch
+from fluxbatch.dataset.place import Place
 from fluxbatch.dispatch.stop import StoppedBy
 from fluxbatch.models.money import Money, decimal_usd, exact
 from fluxbatch.report import REPORT, picture_rows, spend_rows, to_markdown
@@ -149,7 +150,7 @@ async def _rename(batch: Batch) -> None:
             await client.set_flow_run_name(UUID(identity), name)
 
 
-def named(manifest: Path, out: Path, models: str | None, budget_usd: str) -> str:
+def named(manifest: Path, out: Place, models: str | None, budget_usd: str) -> str:
     """What the list of runs shows: manifest, dataset, models and budget."""
     return " ".join((f"{manifest.stem} to {out.name}", *([models] if models else []), f"${budget_usd}"))
 
@@ -179,15 +180,19 @@ async def _parts(batch: Batch) -> None:
 
 
 async def _summary(batch: Batch, summary: Summary, title: str) -> None:
-    folder = batch.prepared.dataset.folder.resolve()
+    folder = batch.prepared.dataset.folder
     lines = [to_markdown(summary, title)]
     latencies = await asyncio.to_thread(_latencies, batch)
     if latencies:
         lines.append(
             "| seconds a picture | |\n|---|---:|\n" + "\n".join(f"| {n} | {s:.1f} |" for n, s in latencies) + "\n"
         )
-    lines.append(f"Dataset: [{folder}]({folder.as_uri()}), report: [{REPORT}]({(folder / REPORT).as_uri()})")
+    lines.append(f"Dataset: [{folder}]({_link(folder)}), report: [{REPORT}]({_link(folder / REPORT)})")
     await acreate_markdown_artifact("\n".join(lines), key="summary", description=f"{title}: what came of the run")
+
+
+def _link(place: Place) -> str:
+    return place.resolve().as_uri() if isinstance(place, Path) else str(place)
 
 
 def _latencies(batch: Batch) -> list[tuple[str, float]]:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from fluxbatch.dataset.catalogue import CATALOGUE, Dataset, was_changed
+from fluxbatch.dataset.catalogue import CATALOGUE, Dataset
 from fluxbatch.dataset.header import PriceList
+from fluxbatch.dataset.lines import was_changed
 from fluxbatch.dataset.verify import verify_dataset
 from fluxbatch.job import Job
 from fluxbatch.models.catalogue import CATALOGUE as MODELS

@@ -16,8 +16,8 @@ from fluxbatch.budget.plan import with_histories
 from fluxbatch.budget.rounds import Rounds
 from fluxbatch.budget.selection import Picked
 from fluxbatch.dataset.failures import TOO_DEAR, FailureWriter
-from fluxbatch.dataset.files import put_atomic
 from fluxbatch.dataset.header import Part
+from fluxbatch.dataset.place import put_atomic
 from fluxbatch.dataset.shards import seal
 from fluxbatch.dataset.spool import Spooled
 from fluxbatch.dispatch.ahead import Ahead, Line

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -11,8 +10,8 @@ import typer
 from fluxbatch.cli_budget import budget_app
 from fluxbatch.cli_ledger import ledger_app
 from fluxbatch.cli_models import list_models
-from fluxbatch.cli_simulate import serve_simulator
 from fluxbatch.cli_prefect import prefect_app
+from fluxbatch.cli_simulate import serve_simulator
 from fluxbatch.cli_sweep import count_sweep
 from fluxbatch.errors import FluxbatchError, ManifestError, UsageError
 from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USAGE
@@ -69,7 +68,7 @@ app = typer.Typer(
 def plan(
     manifest: ManifestArg,
     budget: BudgetOption,
-    out: OutOption = Path("dataset"),
+    out: OutOption = "dataset",
     model: ModelOption = None,
     width: WidthOption = None,
     height: HeightOption = None,
@@ -125,7 +124,7 @@ def plan(
     if json:
         print(tell.plan_json(found, coverage, settings.rate, plan_told(found, today)))  # noqa: T201
     else:
-        tell.show_plan(_console(), found, coverage, out, settings.rate, latency, settings.max_in_flight)
+        tell.show_plan(_console(), found, coverage, job.out, settings.rate, latency, settings.max_in_flight)
         notes = plan_notes(found, job.defaults(), settings.models)
         tell.show_notes(_console(), [*plan_budgets(found, today), *notes])
     if found.complaint_count and not settings.skip_invalid:
@@ -176,6 +175,8 @@ def run(
 
     Example: fluxbatch run prompts.csv --out cats --budget 20
 
+    Example: fluxbatch run prompts.csv --out s3://pictures/cats --budget 20    (AWS_ENDPOINT_URL for R2 and others)
+
     Example: fluxbatch run edits.csv --out edits --budget 20 --allow-host images.example.com
 
     Example: fluxbatch run prompts.csv --out cats --budget 1 --sample 20 --seed 7    (looks before it buys)
@@ -210,10 +211,11 @@ def status(dataset: DatasetArg, ledger: LedgerOption = None, json: JsonOption = 
 
     Example: fluxbatch status cats
     """
+    from fluxbatch.dataset.place import place_of
     from fluxbatch.examine import show_status_of
     from fluxbatch.settings import load_settings
 
-    show_status_of(dataset, load_settings(ledger=ledger), _console(), as_json=json)
+    show_status_of(place_of(dataset), load_settings(ledger=ledger), _console(), as_json=json)
 
 
 @app.command()
@@ -234,17 +236,18 @@ def verify(
     Exit codes: 0 all is whole, 1 something is wrong, 2 bad usage, or a run is alive, 4 repaired, and pictures are gone:
     they count as lost, and are made anew with `run --resend-lost 1`.
     """
+    from fluxbatch.dataset.place import place_of
     from fluxbatch.settings import load_settings
 
     settings = load_settings(ledger=ledger)
     if not repair:
         from fluxbatch.examine import verify_against_ledger
 
-        raise typer.Exit(verify_against_ledger(dataset, settings, _console(), as_json=json))
+        raise typer.Exit(verify_against_ledger(place_of(dataset), settings, _console(), as_json=json))
     from fluxbatch.repair import repair as mend
     from fluxbatch.repair import show_repaired
 
-    done = mend(dataset, settings)
+    done = mend(place_of(dataset), settings)
     show_repaired(_console(), done, as_json=json)
     raise typer.Exit(done.exit_code)
 
@@ -275,12 +278,13 @@ def reconcile(
     is alive, 4 unknown attempts are left, or Cloudflare says more.
     """
     from fluxbatch import reconciled
+    from fluxbatch.dataset.place import place_of
     from fluxbatch.reconcile import NO_REASON, Wishes
     from fluxbatch.reconcile import reconcile as compare_and_settle
     from fluxbatch.settings import load_settings
 
     wishes = Wishes(billed or (), not_billed or (), why or NO_REASON)
-    found = compare_and_settle(dataset, load_settings(ledger=ledger), wishes, offline=offline)
+    found = compare_and_settle(place_of(dataset), load_settings(ledger=ledger), wishes, offline=offline)
     if json:
         print(reconciled.to_json(found))  # noqa: T201
     else:
@@ -290,19 +294,22 @@ def reconcile(
 
 @app.command()
 def doctor(
-    out: Annotated[Path, typer.Option("--out", help="Where a dataset would be written.")] = Path(),
+    out: Annotated[str, typer.Option("--out", help="Where a dataset would be written.")] = ".",
     model: ModelOption = None,
     models: ModelsOption = None,
     ledger: LedgerOption = None,
 ) -> None:
-    """Check token, account, model, prices, ledger, disk and clock. Free.
+    """Check token, account, model, prices, ledger, disk (or the rights in a store) and clock. Free.
 
     Example: fluxbatch doctor --out cats --model flux-2-klein-4b
+
+    Example: fluxbatch doctor --out s3://pictures/cats
     """
+    from fluxbatch.dataset.place import place_of
     from fluxbatch.examine import examine
     from fluxbatch.settings import load_settings
 
-    raise typer.Exit(examine(load_settings(model=model, models=models, ledger=ledger), out, _console()))
+    raise typer.Exit(examine(load_settings(model=model, models=models, ledger=ledger), place_of(out), _console()))
 
 
 def main() -> NoReturn:

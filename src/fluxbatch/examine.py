@@ -23,7 +23,11 @@ from fluxbatch.budget.store import Store
 from fluxbatch.cloudflare.client import Client
 from fluxbatch.cloudflare.outcome import Fatal
 from fluxbatch.dataset import files
-from fluxbatch.dataset.catalogue import AND_REBUILD, CATALOGUE, REBUILD, Dataset, looks_like_one
+from fluxbatch.dataset.catalogue import CATALOGUE, Dataset, looks_like_one
+from fluxbatch.dataset.lines import AND_REBUILD, REBUILD
+from fluxbatch.dataset.objects import ObjectPath
+from fluxbatch.dataset.place import Place, place_of
+from fluxbatch.dataset.probe import try_rights
 from fluxbatch.dataset.spool import Spooled, scan
 from fluxbatch.dataset.verify import Finding, verify_dataset
 from fluxbatch.errors import DatasetError, DatasetInUse, FluxbatchError, ManifestError, StorageError
@@ -41,8 +45,9 @@ _GONE = (
 )
 
 
-def show_status_of(folder: Path, settings: Settings, console: Console, *, as_json: bool) -> None:
+def show_status_of(folder: Place, settings: Settings, console: Console, *, as_json: bool) -> None:
     """What the dataset holds, what it has cost, and every charge that is not known."""
+    folder = place_of(folder)
     dataset = Dataset.open(folder)
     with contextlib.closing(Store(settings.ledger)) as store, store.reading() as tx:
         balance = ledger.balance(tx, dataset.id)
@@ -93,7 +98,7 @@ def _amounts(balance: Balance | None) -> dict[str, str]:
     }
 
 
-def verify_against_ledger(folder: Path, settings: Settings, console: Console, *, as_json: bool) -> int:
+def verify_against_ledger(folder: Place, settings: Settings, console: Console, *, as_json: bool) -> int:
     """0 when the dataset is whole and the ledger agrees with it, else 1. UsageError when there is no dataset,
     DatasetInUse when a run is working on it, so that it cannot be said now."""
     findings, told = _looked_at(folder, settings)
@@ -104,7 +109,8 @@ def verify_against_ledger(folder: Path, settings: Settings, console: Console, *,
     return 1 if findings else 0
 
 
-def _looked_at(folder: Path, settings: Settings) -> tuple[list[Finding], str]:
+def _looked_at(folder: Place, settings: Settings) -> tuple[list[Finding], str]:
+    folder = place_of(folder)
     try:
         dataset = Dataset.open(folder)
     except DatasetError as error:
@@ -184,11 +190,12 @@ class Check:
     fault: str | None = None
 
 
-def examine(settings: Settings, out: Path, console: Console) -> int:
+def examine(settings: Settings, out: Place, console: Console) -> int:
     """Look at everything a run needs; 0 when all is well, else 1."""
+    out = place_of(out)
     checks = [
         _tried("ledger", lambda: _ledger(settings)),
-        _tried("disk", lambda: _disk(out)),
+        _tried("store" if isinstance(out, ObjectPath) else "disk", lambda: _room(out)),
         _tried("prices", lambda: _prices(settings)),
         *asyncio.run(_platform(settings)),
     ]
@@ -210,6 +217,10 @@ def _tried(what: str, look: Callable[[], Check]) -> Check:
 def _ledger(settings: Settings) -> Check:
     with contextlib.closing(Store(settings.ledger)) as store, store.transaction():
         return Check("ledger", f"{store.url} can be written")
+
+
+def _room(out: Place) -> Check:
+    return Check("store", try_rights(out)) if isinstance(out, ObjectPath) else _disk(out)
 
 
 def _disk(out: Path) -> Check:

@@ -45,8 +45,12 @@ class Hold:
 
     def check(self) -> None:
         """LeaseLost when another run has taken the dataset over: nothing may be written into it then."""
-        with self.store.transaction() as tx:
-            self.checked(tx)
+
+        def look() -> None:
+            with self.store.transaction() as tx:
+                self.checked(tx)
+
+        self.store.outages.through(look)  # a picture that was paid waits for a ledger that is away
 
     def checked(self, tx: Transaction) -> None:
         """The same within a transaction; nobody takes the dataset over before that has ended."""

@@ -14,10 +14,11 @@ from fluxbatch.budget.outages import Outages
 from fluxbatch.budget.selection import OnBudget, Selection
 from fluxbatch.budget.store import Store, folder_of
 from fluxbatch.cloudflare.client import Credentials
-from fluxbatch.dataset import files
+from fluxbatch.dataset import files, kept
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.kept import KeptReferences
 from fluxbatch.dataset.pictures import Earlier
+from fluxbatch.dataset.place import Place, place_of
 from fluxbatch.dataset.record import RESERVED, VERSION, reserved
 from fluxbatch.dispatch.retry import RetryPolicy
 from fluxbatch.errors import UsageError
@@ -43,7 +44,7 @@ class Job:
     """One run: this manifest into this dataset within this budget (nano-dollars, for all runs of the dataset)."""
 
     manifest: Path
-    out: Path
+    out: Place
     budget_nano_usd: int
     settings: Settings
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -59,6 +60,7 @@ class Job:
     """How time is told, in seconds since 1970; None for this machine's clock. Nor does any lead here."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "out", place_of(self.out))  # an address may come as a Path, which eats a slash
         if self.known is None:
             object.__setattr__(self, "known", read_catalogue(self.settings.models))
 
@@ -99,7 +101,7 @@ class Job:
 
     def places(self) -> Places:
         """Where this job's references may come from, beside files."""
-        return places_of(self.settings, KeptReferences(self.out), self.earlier, self.wire)
+        return places_of(self.settings, KeptReferences(kept.home(self.out)), self.earlier, self.wire)
 
     @property
     def account(self) -> str:

@@ -13,8 +13,13 @@ if TYPE_CHECKING:
     from fluxbatch.job import Job
 
 ManifestArg = Annotated[Path, typer.Argument(help="Prompts: .csv, .tsv, .jsonl or .parquet; or a sweep: .yaml.")]
-DatasetArg = Annotated[Path, typer.Argument(help="The folder that `run --out` wrote.")]
-OutOption = Annotated[Path, typer.Option("--out", help="Folder of the dataset; made when it is new, continued else.")]
+DatasetArg = Annotated[str, typer.Argument(help="The folder or address that `run --out` wrote.")]
+OutOption = Annotated[
+    str,
+    typer.Option(
+        "--out", help="The dataset: a folder, or s3://BUCKET/PREFIX (gs://, az://); continued if it is there."
+    ),
+]
 BudgetOption = Annotated[
     str, typer.Option("--budget", help="US dollars, for all that this dataset ever costs, over all runs. No default.")
 ]
@@ -95,10 +100,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="The last line on stand
 
 
 def job_of(
-    manifest: Path, out: Path, budget: str, column: list[str] | None, own: list[str] | None, simulate: bool,
+    manifest: Path, out: str, budget: str, column: list[str] | None, own: list[str] | None, simulate: bool,
     options: dict[str, Any],
 ) -> Job:  # fmt: skip
     """What is to be run, from a command's arguments. `options` are its locals: what is a setting is taken from them."""
+    from fluxbatch.dataset.place import place_of
     from fluxbatch.job import Job
     from fluxbatch.models.money import parse_usd
     from fluxbatch.settings import Settings, load_settings
@@ -108,7 +114,9 @@ def job_of(
     except ValueError as error:
         raise UsageError(f"--budget {error}") from None
     settings = load_settings(**{name: value for name, value in options.items() if name in Settings.model_fields})
-    return Job(manifest, out, budget_nano_usd, settings, _mapping(column or []), frozenset(own or []), simulate)
+    return Job(
+        manifest, place_of(out), budget_nano_usd, settings, _mapping(column or []), frozenset(own or []), simulate
+    )
 
 
 def _mapping(pairs: list[str]) -> dict[str, str]:

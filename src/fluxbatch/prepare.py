@@ -23,7 +23,7 @@ from fluxbatch.budget.plan import Histories, Plan, make_plan
 from fluxbatch.budget.selection import OnBudget, Picked, Selection, highest_lot
 from fluxbatch.budget.standings import standings_of
 from fluxbatch.budget.store import Store, file_of
-from fluxbatch.dataset import files
+from fluxbatch.dataset import place
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.cited import write_cited
 from fluxbatch.dataset.header import PriceList
@@ -243,16 +243,16 @@ def _kept_rejected(job: Job, manifest: Manifest, dataset: Dataset) -> Iterator[I
     if not job.settings.skip_invalid:
         yield manifest.rows()
         return
-    draft = files.Draft(path)
+    draft = place.draft(path)
     try:
         with RejectedWriter(draft.file, manifest.headers) as writer:
-            yield _passing(manifest.rows(), files.told(path)(writer.add))
-            with files.told(path):
+            yield _passing(manifest.rows(), place.told(path)(writer.add))
+            with place.told(path):
                 writer.close()
         if writer.count:
             draft.keep()
         else:
-            files.remove(path)
+            place.remove(path)
     finally:
         draft.drop()
 

@@ -12,7 +12,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from fluxbatch.budget import ledger
 from fluxbatch.budget.entries import US_PER_DAY, AttemptId, Decision, OpenAttempt, Settlement, State
@@ -22,6 +21,7 @@ from fluxbatch.budget.store import Store
 from fluxbatch.cloudflare.analytics import NoFigures, Span, billed
 from fluxbatch.cloudflare.client import Client
 from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dataset.place import Place, place_of
 from fluxbatch.errors import UsageError
 from fluxbatch.examine import paying_account
 from fluxbatch.held import holding
@@ -50,13 +50,14 @@ class Wishes:
 
 
 def reconcile(
-    folder: Path, settings: Settings, wishes: Wishes, *, offline: bool = False, at_us: int | None = None
+    folder: Place, settings: Settings, wishes: Wishes, *, offline: bool = False, at_us: int | None = None
 ) -> Reconciled:
     """Put the books in order, settle what is decided, compare with Cloudflare. DatasetInUse while a run is alive.
 
     UsageError names a wish that fits no unknown attempt; then nothing is settled.
     """
     now = now_us() if at_us is None else at_us
+    folder = place_of(folder)
     dataset = Dataset.open(folder)
     run = new_run_id()
     with contextlib.closing(Store(settings.ledger)) as store, holding(dataset, store, run, settings.lease):

@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -15,6 +14,7 @@ from rich.table import Table
 
 from fluxbatch.budget.entries import Balance, OpenAttempt, Settlement, State
 from fluxbatch.budget.reconcile import Quarter, Stretch, Verdict, quarter_of
+from fluxbatch.dataset.place import Place
 from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_SOME_FAILED
 from fluxbatch.models.money import decimal_usd, exact
 from fluxbatch.tell import minutes, shown, usd
@@ -35,7 +35,7 @@ _VERDICTS = {
 class Reconciled:
     """What was found and done. `compared` is None where no figures were asked for or came; `not_compared` says why."""
 
-    dataset: Path
+    dataset: Place
     now_us: int
     unknown: Sequence[OpenAttempt]
     before: Balance

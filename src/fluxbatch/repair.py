@@ -21,8 +21,8 @@ from fluxbatch.budget.entries import AttemptId
 from fluxbatch.budget.lost import forget_part, lose
 from fluxbatch.budget.quarters import account_of
 from fluxbatch.budget.store import Store
-from fluxbatch.dataset import lock
-from fluxbatch.dataset.catalogue import INNER, Dataset, lock_file, looks_like_one
+from fluxbatch.dataset.catalogue import INNER, Dataset, locked, looks_like_one
+from fluxbatch.dataset.place import Place, below, place_of
 from fluxbatch.dataset.repair import Mended, is_torn, mend_catalogue, mend_parts, take_missing
 from fluxbatch.dataset.shards import seal
 from fluxbatch.dataset.verify import Finding
@@ -43,7 +43,7 @@ GONE = "was made and paid for; its file was damaged or lost, and could not be br
 class Repaired:
     """What was done, which pictures are gone (key, attempt, what it cost), and what is still wrong."""
 
-    folder: Path
+    folder: Place
     mended: Sequence[Mended]
     gone: Sequence[tuple[str, int, Money]]
     left: Sequence[Finding]
@@ -60,8 +60,9 @@ class Repaired:
         return told | {"findings": [str(finding) for finding in self.left]}
 
 
-def repair(folder: Path, settings: Settings) -> Repaired:
+def repair(folder: Place, settings: Settings) -> Repaired:
     """Mend what can be mended. DatasetInUse while a run is alive; DatasetError when nobody can say what it was."""
+    folder = place_of(folder)
     with contextlib.closing(Store(settings.ledger)) as store:
         mended = [_mend_catalogue(store, folder)] if looks_like_one(folder) and is_torn(folder) else []
         dataset = Dataset.open(folder)
@@ -83,15 +84,15 @@ def repair(folder: Path, settings: Settings) -> Repaired:
     return Repaired(folder, mended, gone, left)
 
 
-def _mend_catalogue(store: Store, folder: Path) -> Mended:
+def _mend_catalogue(store: Store, folder: Place) -> Mended:
     def is_simulated(dataset: str) -> bool | None:
         with store.reading() as tx:
             account = account_of(tx, dataset)
         return None if account is None else account == SIMULATOR_ACCOUNT_ID
 
-    if not (folder / INNER).is_dir():
+    if isinstance(folder, Path) and not (folder / INNER).is_dir():
         raise DatasetError(f"{folder} has a torn catalogue and no {INNER} folder; bring both back from a copy")
-    with lock.hold(lock_file(folder)):
+    with locked(folder):
         return mend_catalogue(folder, is_simulated)
 
 
@@ -99,7 +100,7 @@ def _of_recovery(dataset: Dataset, recovery: Recovery) -> Iterator[Mended]:
     for part in recovery.listed:
         yield Mended(part.file, f"is sound, and listed now with its {part.rows} pictures")
     for aside in recovery.quarantined:
-        yield Mended(str(aside.path.relative_to(dataset.folder)), f"was set aside: {aside.reason}")
+        yield Mended(below(dataset.folder, aside.path), f"was set aside: {aside.reason}")
     if recovery.adopted:
         yield Mended("ledger", f"{recovery.adopted} pictures were booked that it did not know")
     if recovery.stranded:

@@ -20,6 +20,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr
@@ -31,6 +32,7 @@ from fluxbatch.budget.plan import Plan
 from fluxbatch.cloudflare.client import Client
 from fluxbatch.cloudflare.outcome import Fatal
 from fluxbatch.dataset.failures import FailureWriter
+from fluxbatch.dataset.place import Place
 from fluxbatch.dispatch.adapt import Gate, first_flight
 from fluxbatch.dispatch.ahead import Ahead
 from fluxbatch.dispatch.engine import Engine, Offload, Sender
@@ -51,6 +53,8 @@ from fluxbatch.prepare import Prepared
 log = logging.getLogger(__name__)
 
 WORKERS = max(2, min(4, os.cpu_count() or 2))
+STORE_WORKERS = 32
+"""In a store a picture's put takes tens to hundreds of milliseconds, and nearly no CPU: 20 a second want that many."""
 SWITCH_S = 0.0005
 
 
@@ -106,8 +110,9 @@ async def open_batch(ready: Prepared) -> AsyncIterator[Batch]:
         await stack.enter_async_context(client)
         journal = ThreadJournal(ready.store, ready.store.outages)
         stack.callback(journal.close)
-        executor = ThreadPoolExecutor(WORKERS, thread_name_prefix="spool")
-        behind = ThreadPoolExecutor(1, thread_name_prefix="look")  # one: it shall not crowd out what is urgent
+        spooling, looking = threads_for(ready.dataset.folder)
+        executor = ThreadPoolExecutor(spooling, thread_name_prefix="spool")
+        behind = ThreadPoolExecutor(looking, thread_name_prefix="look")
         stack.callback(executor.shutdown, wait=True, cancel_futures=True)
         stack.callback(behind.shutdown, wait=True, cancel_futures=True)
         if ready.plan.due:
@@ -118,6 +123,15 @@ async def open_batch(ready: Prepared) -> AsyncIterator[Batch]:
         if ready.plan.due:
             await _preflight(client, ready.plan, batch.engine)
         yield batch
+
+
+def threads_for(folder: Place) -> tuple[int, int]:
+    """How many threads spool pictures, and how many do what nobody waits for.
+
+    Of the latter one, so that it does not crowd out what is urgent. In a store, where sealing takes half a minute of
+    waiting for answers, a second one looks at pictures and reads the manifest meanwhile.
+    """
+    return (WORKERS, 1) if isinstance(folder, Path) else (STORE_WORKERS, 2)
 
 
 @asynccontextmanager

@@ -17,7 +17,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -25,11 +24,12 @@ from fluxbatch.budget import ledger
 from fluxbatch.budget.entries import AttemptId, Balance, Payer
 from fluxbatch.budget.lease import Transaction
 from fluxbatch.budget.store import Store
-from fluxbatch.dataset import files
+from fluxbatch.dataset import place
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.header import Part, PriceList
 from fluxbatch.dataset.own import check_own_schema
 from fluxbatch.dataset.parts import check_whole
+from fluxbatch.dataset.place import Place
 from fluxbatch.dataset.quarantine import SetAside
 from fluxbatch.dataset.recovery import recover
 from fluxbatch.dataset.spool import Spool, Spooled
@@ -53,9 +53,9 @@ class Recovery:
     """A picture that the run before could not book any more was charged above its bound: nothing may be sent."""
 
 
-def open_dataset(folder: Path, own_schema: pa.Schema, simulated: bool, prices: PriceList | None = None) -> Dataset:
+def open_dataset(folder: Place, own_schema: pa.Schema, simulated: bool, prices: PriceList | None = None) -> Dataset:
     """The dataset in this folder, made when there is none. DatasetError when the manifest cannot go into it."""
-    files.trust(folder)
+    place.trust(folder)
     if not Dataset.exists(folder):
         return Dataset.create(folder, own_schema, simulated, prices=prices)
     dataset = Dataset.open(folder)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
+from fluxbatch.dataset.place import Place
 from fluxbatch.dispatch.drift import Drift
 from fluxbatch.dispatch.lanes import Lanes
 from fluxbatch.dispatch.stop import Stop, StoppedBy
@@ -82,7 +82,7 @@ class Summary:
     stopped_by: StoppedBy | None
     reason: str | None
     codes: dict[str, int]
-    dataset: Path
+    dataset: Place
     drifts: tuple[Drift, ...] = ()
     """Models whose pictures were charged otherwise than expected."""
     models: tuple[ModelSummary, ...] = ()
@@ -154,7 +154,7 @@ def summarise(
     spare: Money,
     rejected: int,
     seconds: float,
-    dataset: Path,
+    dataset: Place,
     spent_before: Money,
     models: tuple[ModelSummary, ...] = (),
     not_selected: int = 0,

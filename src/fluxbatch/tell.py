@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE
@@ -19,6 +18,7 @@ from fluxbatch.budget.coverage import Coverage
 from fluxbatch.budget.entries import USED_UP, Balance, OpenAttempt
 from fluxbatch.budget.plan import Plan
 from fluxbatch.budget.selection import OnBudget
+from fluxbatch.dataset.place import Place
 from fluxbatch.dispatch.stop import StoppedBy
 from fluxbatch.manifest.request import Complaint
 from fluxbatch.models.money import Money, decimal_usd, exact
@@ -108,7 +108,7 @@ def show_plan(
     console: Console,
     plan: Plan,
     coverage: Coverage,
-    out: Path,
+    out: Place,
     rate_per_minute: float,
     latency_s: float,
     in_flight: int,
@@ -146,7 +146,7 @@ def _shapes_table(plan: Plan, coverage: Coverage) -> Table:
 
 
 def _plan_lines(
-    plan: Plan, out: Path, rate_per_minute: float, latency_s: float, in_flight: int
+    plan: Plan, out: Place, rate_per_minute: float, latency_s: float, in_flight: int
 ) -> list[tuple[str, str]]:
     lines = [
         ("pictures", f"{plan.asked:,} asked, {plan.already:,} already made (they cost nothing), {plan.due:,} to make")

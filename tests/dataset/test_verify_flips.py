@@ -10,8 +10,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from fluxbatch.dataset.catalogue import CATALOGUE, Dataset, was_changed
+from fluxbatch.dataset.catalogue import CATALOGUE, Dataset
 from fluxbatch.dataset.failures import FAILURES, FailureWriter, check_failures
+from fluxbatch.dataset.lines import was_changed
 from fluxbatch.dataset.quarantine import Damaged
 from fluxbatch.dataset.recovery import recover
 from fluxbatch.dataset.spool import Spool, Spooled, scan

@@ -330,7 +330,7 @@ BUGS: tuple[Bug, ...] = (
     _bug(
         "a start builds on names that a dead run did not sync",
         "dataset/recovery.py",
-        "    for folder in (dataset.folder, dataset.data_folder, spool.folder):\n        files.sync_folder(folder)\n",
+        "    for folder in (dataset.folder, dataset.data_folder, spool.folder):\n        place.sync_folder(folder)\n",
         "",
         "tests/power/test_power_cut_run.py",
     ),

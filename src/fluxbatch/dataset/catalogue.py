@@ -1,59 +1,65 @@
 """The dataset's folder and its catalogue: the list of sealed parts, which readers trust.
 
 catalogue.jsonl           the header, then one line a part; rewritten whole at each change
+catalogue/                in a store: an entry for each part that was sealed since (see lines.py)
 data/train-00000.parquet  the parts; one that is not listed is not part of the dataset
 .fluxbatch/               spool/, quarantine/ and lock
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
+import secrets
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, TypeVar
+from pathlib import Path, PurePosixPath
+from typing import Any
 
+import platformdirs
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fluxbatch.dataset import files, lock
+from fluxbatch.dataset import files, lock, place
 from fluxbatch.dataset.card import card
-from fluxbatch.dataset.header import Header, Part, PriceList, catalogue_text, parse_header, parse_part
+from fluxbatch.dataset.claim import claimed
+from fluxbatch.dataset.header import Header, Part, PriceList
+from fluxbatch.dataset.lines import CATALOGUE as CATALOGUE  # readers of the dataset know it from here
+from fluxbatch.dataset.lines import in_order, read_lines, remove_entry, write_entry, write_lines
+from fluxbatch.dataset.objects import ObjectPath
 from fluxbatch.dataset.own import kept_schema
 from fluxbatch.dataset.parts import key_rows, sent_rows
+from fluxbatch.dataset.place import Place, place_of
+from fluxbatch.dataset.probe import try_rights
 from fluxbatch.dataset.record import RESERVED, part_schema
 from fluxbatch.dataset.spool import Spool
 from fluxbatch.errors import DatasetError
 from fluxbatch.models.money import ZERO, Money
 
-T = TypeVar("T")
-CATALOGUE = "catalogue.jsonl"
 INNER = ".fluxbatch"
 """The folder within a dataset that is nobody else's: spool, quarantine, lock."""
-REBUILD = "bring it back from a copy, or rebuild it with `fluxbatch verify --repair`"
-AND_REBUILD = f"; {REBUILD} (or update fluxbatch)"
-"""How an error about a torn catalogue ends."""
-_PART = re.compile(r"train-([0-9]{5,})\.parquet")
+_PART = re.compile(r"train-([0-9]{5,})(?:-[0-9a-f]{8})?\.parquet")
 
 
 class Dataset:
     """An opened dataset. Threads of one process may share it; other processes are kept out by `hold`."""
 
-    def __init__(self, folder: Path, header: Header, parts: Sequence[Part]) -> None:
+    def __init__(self, folder: Place, header: Header, parts: Sequence[Part]) -> None:
         self.folder = folder
         self.header = header
         self.parts: tuple[Part, ...] = tuple(parts)
         self.schema: pa.Schema = part_schema(header.own_schema, header.version)
         self._changes = threading.Lock()
+        self._writer = secrets.token_hex(4)
         self._next_number = 0
 
     @classmethod
     def create(
         cls,
-        folder: Path,
+        folder: Place,
         own_schema: pa.Schema,
         simulated: bool,
         *,
@@ -73,30 +79,31 @@ class Dataset:
         _refuse_reserved(header.own_schema)
         _refuse_occupied(folder)
         _make_folders(folder)
-        with lock.hold(lock_file(folder)):  # of two that start at once, one makes it: the other's id would forget it
+        with locked(folder), _alone(folder):  # of two that start at once, one makes it: the other's id would forget it
             _refuse_occupied(folder)
             readme = folder / "README.md"
             if not readme.exists():
-                files.put_atomic(readme, card(folder.resolve().name, simulated).encode())
+                place.put_atomic(readme, card(folder.resolve().name, simulated).encode())
             dataset = cls(folder, header, ())
             dataset._write(())  # last: what has a catalogue is complete
         return dataset
 
     @classmethod
-    def open(cls, folder: Path) -> Dataset:
+    def open(cls, folder: Place) -> Dataset:
         """Open what `create` made. DatasetError names the file and the line that cannot be read."""
-        return cls(folder, *_read(folder / CATALOGUE))
+        folder = place_of(folder)
+        return cls(folder, *read_lines(folder))
 
     @classmethod
-    def restore(cls, folder: Path, header: Header, parts: Sequence[Part]) -> Dataset:
+    def restore(cls, folder: Place, header: Header, parts: Sequence[Part]) -> Dataset:
         """Write the catalogue of a dataset that has lost it. Only while its lock is held."""
         dataset = cls(folder, header, ())
         dataset._write(tuple(parts))
         return dataset
 
     @classmethod
-    def exists(cls, folder: Path) -> bool:
-        return (folder / CATALOGUE).exists()
+    def exists(cls, folder: Place) -> bool:
+        return (place_of(folder) / CATALOGUE).exists()
 
     @property
     def id(self) -> str:
@@ -111,15 +118,15 @@ class Dataset:
         return self.header.own_schema
 
     @property
-    def data_folder(self) -> Path:
+    def data_folder(self) -> Place:
         return self.folder / "data"
 
     @property
-    def quarantine(self) -> Path:
+    def quarantine(self) -> Place:
         return quarantine_of(self.folder)
 
     @property
-    def spool_folder(self) -> Path:
+    def spool_folder(self) -> Place:
         return self.folder / INNER / "spool"
 
     def spool(self) -> Spool:
@@ -128,10 +135,15 @@ class Dataset:
 
     @contextmanager
     def hold(self) -> Iterator[None]:
-        """Keep other processes out for the block; what they sealed since this was opened is read first."""
+        """Keep other processes out for the block; what they sealed since this was opened is read first.
+
+        In a store its rights are tried as well: whoever holds a dataset is about to spend, or to tidy up.
+        """
         _make_folders(self.folder)  # a copied dataset may have lost its empty and hidden folders
-        with lock.hold(lock_file(self.folder)):
-            self.header, self.parts = _read(self.folder / CATALOGUE)
+        with locked(self.folder):
+            if isinstance(self.folder, ObjectPath):
+                try_rights(self.folder)
+            self.header, self.parts = read_lines(self.folder)
             self.schema = part_schema(self.own_schema, self.header.version)
             yield
 
@@ -148,34 +160,49 @@ class Dataset:
         """Whether a run is working on it now."""
         return lock.is_held(lock_file(self.folder))
 
-    def path(self, part: Part) -> Path:
+    def path(self, part: Part) -> Place:
         return self.folder / part.file
 
-    def next_part(self) -> Path:
-        """A path that no part has or had: the next number over catalogue, folder and this process's own choices."""
-        with self._changes, files.told(self.data_folder):
-            names = [*(Path(part.file).name for part in self.parts), *(p.name for p in self.data_folder.iterdir())]
+    def next_part(self) -> Place:
+        """A path that no part has or had: the next number over catalogue, folder and this process's own choices.
+
+        In a store the name says whose choice it was, so that no writer overwrites another's part, whoever wrongly
+        believes that the dataset is held by it.
+        """
+        mine = "" if isinstance(self.folder, Path) else f"-{self._writer}"
+        with self._changes, place.told(self.data_folder):
+            names = [
+                *(PurePosixPath(part.file).name for part in self.parts),
+                *(p.name for p in self.data_folder.iterdir()),
+            ]
             used = (int(match[1]) for name in names if (match := _PART.fullmatch(name)))
             number = max(self._next_number, max(used, default=-1) + 1)
             self._next_number = number + 1
-            return self.data_folder / f"train-{number:05d}.parquet"
+            return self.data_folder / f"train-{number:05d}{mine}.parquet"
 
     def add_part(self, part: Part) -> None:
         """List a part, durably, in the order of the numbers. From now on readers see it."""
         with self._changes:
             if any(part.file == listed.file for listed in self.parts):
                 raise ValueError(f"{part.file} is listed already")
-            self._write(tuple(sorted((*self.parts, part), key=lambda one: (len(one.file), one.file))))
+            parts = in_order((*self.parts, part))
+            if isinstance(self.folder, Path):
+                self._write(parts)
+            else:
+                write_entry(self.folder, part)
+                self.parts = parts
 
     def remove_part(self, part: Part) -> None:
         """List a part no longer, durably: its file is damaged or gone."""
         with self._changes:
             self._write(tuple(listed for listed in self.parts if listed.file != part.file))
+            remove_entry(self.folder, part)
 
-    def unlisted(self) -> list[Path]:
+    def unlisted(self) -> list[Place]:
         """Files that look like parts and are not listed, so not part of the dataset."""
-        listed = {Path(part.file).name for part in self.parts}
-        return sorted(p for p in self.data_folder.glob("train-*.parquet") if p.name not in listed)
+        listed = {PurePosixPath(part.file).name for part in self.parts}
+        found = (path for path in self.data_folder.glob("train-*.parquet") if path.name not in listed)
+        return sorted(found, key=place.name_of)
 
     def keys(self, part: Part) -> Iterator[tuple[str, int, Money]]:
         """Key, attempt and actual charge of each row: what the ledger has to know of a part."""
@@ -195,30 +222,52 @@ class Dataset:
         """All listed parts as one pandas DataFrame; name `columns` when the pictures do not fit into memory."""
         wanted = None if columns is None else list(columns)
         schema = self.schema if wanted is None else pa.schema([self.schema.field(name) for name in wanted])
-        tables = [pq.read_table(self.path(part), columns=wanted, partitioning=None) for part in self.parts]
+        tables = [
+            pq.read_table(place.source(self.path(part)), columns=wanted, partitioning=None) for part in self.parts
+        ]
         return pa.concat_tables([schema.empty_table(), *tables]).to_pandas()
 
     def _write(self, parts: tuple[Part, ...]) -> None:
-        files.put_atomic(self.folder / CATALOGUE, catalogue_text(self.header, parts).encode())
+        write_lines(self.folder, self.header, parts)
         self.parts = parts
 
 
-def lock_file(folder: Path) -> Path:
-    return folder / INNER / "lock"
+def lock_file(folder: Place) -> Path:
+    """Where a run says that it holds the dataset. For one in a store it keeps the runs of this machine and user apart;
+    between machines the ledger does, which they share."""
+    if isinstance(folder, Path):
+        return folder / INNER / "lock"
+    name = hashlib.sha256(str(folder).encode()).hexdigest()[:32]
+    return Path(platformdirs.user_state_dir("fluxbatch")) / "held" / name
 
 
-def quarantine_of(folder: Path) -> Path:
+@contextmanager
+def locked(folder: Place) -> Iterator[None]:
+    """Keep other runs out for the block. DatasetInUse says who is in."""
+    path = lock_file(folder)
+    if not isinstance(folder, Path):
+        files.make_folders(path.parent)
+    with lock.hold(path, folder):
+        yield
+
+
+def _alone(folder: Place) -> AbstractContextManager[None]:
+    """What a lock is for other machines."""
+    return nullcontext() if isinstance(folder, Path) else claimed(folder, lock_file(folder).parent)
+
+
+def quarantine_of(folder: Place) -> Place:
     return folder / INNER / "quarantine"
 
 
-def looks_like_one(folder: Path) -> bool:
+def looks_like_one(folder: Place) -> bool:
     """Whether there is a dataset, or what is left of one that has lost its catalogue."""
     return Dataset.exists(folder) or (folder / INNER).is_dir()
 
 
-def _make_folders(folder: Path) -> None:
+def _make_folders(folder: Place) -> None:
     for inner in (folder / "data", folder / INNER / "spool"):
-        files.make_folders(inner)
+        place.make_folders(inner)
 
 
 def _refuse_reserved(own_schema: pa.Schema) -> None:
@@ -229,7 +278,7 @@ def _refuse_reserved(own_schema: pa.Schema) -> None:
         )
 
 
-def _refuse_occupied(folder: Path) -> None:
+def _refuse_occupied(folder: Place) -> None:
     if Dataset.exists(folder):
         raise DatasetError(f"{folder} is a dataset already; run the same command again, or give another --out")
     if folder.exists() and not folder.is_dir():
@@ -239,60 +288,3 @@ def _refuse_occupied(folder: Path) -> None:
         raise DatasetError(
             f"{folder} has pictures ({orphans[0].name}) and no {CATALOGUE}: bring it back, or give another --out"
         )
-
-
-def readable_lines(folder: Path) -> tuple[Header | None, list[Part]]:
-    """What can still be read of a damaged catalogue: its header, and the parts whose lines are whole."""
-    try:
-        lines = (folder / CATALOGUE).read_bytes().decode("utf-8", "replace").splitlines()
-    except FileNotFoundError:
-        lines = []
-    except OSError as error:
-        raise files.storage_error(folder / CATALOGUE, error, "could not be read") from error
-    header = _readable(parse_header, lines[0]) if lines else None
-    found = (_readable(parse_part, line) for line in lines[1:])
-    return header, list({part.file: part for part in found if part is not None}.values())
-
-
-def _readable(parse: Callable[[str], T], line: str) -> T | None:
-    try:
-        return parse(line)
-    except (ValueError, RecursionError):
-        return None
-
-
-def was_changed(folder: Path) -> bool:
-    """Whether the catalogue can be read, and is yet not the bytes that were written. DatasetError when it cannot."""
-    text = _text(folder / CATALOGUE)
-    header, parts = _parse(folder / CATALOGUE, text)
-    return text not in (catalogue_text(header, parts), catalogue_text(header, parts, checked=False))
-
-
-def _read(path: Path) -> tuple[Header, tuple[Part, ...]]:
-    return _parse(path, _text(path))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8")
-    except FileNotFoundError:
-        raise DatasetError(
-            f"{path.parent} is no dataset: it has no {CATALOGUE}; give the folder of a run's --out"
-        ) from None
-    except OSError as error:
-        raise files.storage_error(path, error, "could not be read") from error
-    except UnicodeDecodeError as error:
-        raise DatasetError(f"{path}: is not UTF-8 text ({error}){AND_REBUILD}") from error
-
-
-def _parse(path: Path, text: str) -> tuple[Header, tuple[Part, ...]]:
-    lines = text.splitlines()
-    number = 1
-    try:
-        header = parse_header(lines[0] if lines else "")
-        parts = []
-        for number, line in enumerate(lines[1:], start=2):  # noqa: B007 - the error below says the line
-            parts.append(parse_part(line))
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{path}, line {number}: {error}{AND_REBUILD}") from error
-    return header, tuple(parts)

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from io import BytesIO
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fluxbatch.dataset import files
+from fluxbatch.dataset import place
 from fluxbatch.dataset.parts import UNREADABLE
+from fluxbatch.dataset.place import Place
 from fluxbatch.dataset.quarantine import set_aside
 from fluxbatch.manifest.request import Cited
 
@@ -37,7 +37,7 @@ SCHEMA = pa.schema(
 """The fields of `Cited`, in order."""
 
 
-def write_cited(folder: Path, cited: Iterable[Cited]) -> None:
+def write_cited(folder: Place, cited: Iterable[Cited]) -> None:
     """Add what is new to the dataset's table, durably. Without anything new nothing is written.
 
     A table that cannot be read is set aside, and begun anew. StorageError when the disk would not.
@@ -50,14 +50,14 @@ def write_cited(folder: Path, cited: Iterable[Cited]) -> None:
     columns = [pa.array(column, field.type) for column, field in zip(zip(*whole, strict=True), SCHEMA, strict=True)]
     content = BytesIO()
     pq.write_table(pa.Table.from_arrays(columns, schema=SCHEMA), content, compression="zstd", write_page_checksum=True)
-    files.put_atomic(path, content.getvalue())
+    place.put_atomic(path, content.getvalue())
 
 
-def _read(path: Path, quarantine: Path) -> list[Cited]:
+def _read(path: Place, quarantine: Place) -> list[Cited]:
     if not path.exists():
         return []
     try:
-        table = pq.read_table(path, page_checksum_verification=True, partitioning=None).cast(SCHEMA)
+        table = pq.read_table(place.source(path), page_checksum_verification=True, partitioning=None).cast(SCHEMA)
         rows = zip(*(column.to_pylist() for column in table.columns), strict=True)
         return [Cited._make((*row[:-1], tuple(row[-1] or ()))) for row in rows]
     except (*UNREADABLE, ValueError) as error:

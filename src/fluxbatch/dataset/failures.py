@@ -10,8 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fluxbatch.dataset import files
+from fluxbatch.dataset import files, place
+from fluxbatch.dataset.objects import Upload
 from fluxbatch.dataset.own import FAILURE_COLUMNS, fit_row
+from fluxbatch.dataset.place import Place
 from fluxbatch.dataset.record import IMAGE, USD
 from fluxbatch.dataset.rewritten import check_rewritten
 from fluxbatch.errors import StorageError
@@ -44,7 +46,7 @@ _ENDING = (pa.string(), pa.string(), pa.string(), pa.int32(), USD)
 _FAILURE = tuple(map(pa.field, FAILURE_COLUMNS, _ENDING))
 
 
-def check_failures(path: Path) -> None:
+def check_failures(path: Place) -> None:
     """Damaged when the file is not as it was written."""
     check_rewritten(path, _SETTINGS)
 
@@ -57,14 +59,14 @@ class FailureWriter:
     where there never were any. Not for several threads at once.
     """
 
-    def __init__(self, path: Path, own_schema: pa.Schema, references: int = REFERENCES_MAX) -> None:
+    def __init__(self, path: Place, own_schema: pa.Schema, references: int = REFERENCES_MAX) -> None:
         self._path = path
         self._own = pa.schema([field for field in own_schema if field.name not in FAILURE_COLUMNS])
         self._references = references
         images = [pa.field(f"input_image_{number}", IMAGE) for number in range(references)]
         self._asked = [field for field in _ASKED if field.name not in self._own.names]  # as in datasets of version 1
         self.schema: pa.Schema = pa.schema([*self._asked, *images, *self._own, *_FAILURE])
-        self._draft: files.Draft | None = None
+        self._draft: files.Draft | Upload | None = None
         self._writer: pq.ParquetWriter | None = None
         self._waiting: list[tuple[tuple[object, ...], list[pa.Array]]] = []
         self._waiting_bytes = 0
@@ -96,7 +98,7 @@ class FailureWriter:
         if self._failed is not None:
             raise self._failed
         if not self.rows:
-            files.remove(self._path)
+            place.remove(self._path)
             return
         if self._waiting:
             self._flush()
@@ -104,7 +106,7 @@ class FailureWriter:
         try:
             self._writer.close()
         except OSError as error:
-            raise self._fail(files.storage_error(self._path, error)) from error
+            raise self._fail(place.storage_error(self._path, error)) from error
         self._draft.keep()
         self._draft = None
 
@@ -137,12 +139,12 @@ class FailureWriter:
     def _flush(self) -> None:
         try:
             if self._draft is None:
-                self._draft = files.Draft(self._path)
+                self._draft = place.draft(self._path)
                 self._writer = pq.ParquetWriter(self._draft.file, self.schema, **_SETTINGS)
             assert self._writer is not None
             self._writer.write_table(self._table())
         except OSError as error:
-            raise self._fail(files.storage_error(self._path, error)) from error
+            raise self._fail(place.storage_error(self._path, error)) from error
         except StorageError as error:
             raise self._fail(error) from error.__cause__
         self._waiting, self._waiting_bytes = [], 0

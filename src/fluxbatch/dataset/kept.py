@@ -14,7 +14,10 @@ import re
 import threading
 from pathlib import Path
 
+import platformdirs
+
 from fluxbatch.dataset import files
+from fluxbatch.dataset.place import Place
 from fluxbatch.dataset.quarantine import set_aside
 from fluxbatch.manifest.values import Unusable
 
@@ -23,6 +26,14 @@ BYTES_MAX = 50_000_000_000
 """Beyond this nothing more is kept: 50 GB are some hundred thousand pictures."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+def home(dataset: Place) -> Path:
+    """Where a dataset's originals are kept: in it, or for one in a store on this machine. They are no part of what is
+    promised: another machine fetches them again."""
+    if isinstance(dataset, Path):
+        return dataset
+    return Path(platformdirs.user_cache_dir("fluxbatch")) / hashlib.sha256(str(dataset).encode()).hexdigest()[:32]
 
 
 def folders(dataset: Path) -> tuple[Path, Path]:

@@ -17,14 +17,15 @@ from fluxbatch.errors import DatasetInUse
 
 
 @contextmanager
-def hold(path: Path) -> Iterator[None]:
-    """Hold the lock file for the block. DatasetInUse names the process and the host that hold it."""
+def hold(path: Path, of: object | None = None) -> Iterator[None]:
+    """Hold the lock file `of` a dataset (None: the one whose folder it lies in) for the block. DatasetInUse names the
+    process and the host that hold it."""
     try:
         file = path.open("a+b", buffering=0)  # a buffer would be written again, and fail again, when it is closed
     except OSError as error:
         raise storage_error(path, error, "could not be opened") from error
     with file:
-        _lock(file, path)
+        _lock(file, path, of or path.parent.parent)
         _sign(file, path)
         try:
             yield
@@ -55,11 +56,11 @@ def is_held(path: Path) -> bool:
     return False
 
 
-def _lock(file: IO[bytes], path: Path) -> None:
+def _lock(file: IO[bytes], path: Path, of: object) -> None:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise in_use(path.parent.parent, _holder(file)) from None
+        raise in_use(of, _holder(file)) from None
     except OSError as error:
         raise storage_error(path, error, "could not be locked") from error
 

@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.parts import UNREADABLE, opened
+from fluxbatch.dataset.place import Place, place_of
 from fluxbatch.dataset.quarantine import Damaged
 from fluxbatch.dataset.shards import PICTURES
-from fluxbatch.errors import DatasetError, StorageError
+from fluxbatch.errors import StorageError, UsageError
 from fluxbatch.manifest.values import Unusable, shown
 
 DIGITS_MIN = 8
@@ -35,7 +36,7 @@ _GAP_BYTES = 64 * 1024
 class _Group(NamedTuple):
     """A row group: its part's file, its number in that, and the number of its first row over the whole dataset."""
 
-    path: Path
+    path: Place
     number: int
     first: int
 
@@ -54,7 +55,7 @@ class Pictures:
     Needs some 150 bytes of memory for each picture that the dataset has.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Place) -> None:
         self._dataset = Dataset.open(folder)
         self._lock = threading.Lock()
         self._groups: list[_Group] = []
@@ -136,17 +137,18 @@ class Earlier:
     """Reads pictures out of earlier datasets; each is opened once. For any thread."""
 
     def __init__(self) -> None:
-        self._opened: dict[Path, Pictures] = {}
+        self._opened: dict[Place, Pictures] = {}
         self._lock = threading.Lock()
 
-    def __call__(self, folder: Path, wanted: str) -> tuple[bytes, str]:
+    def __call__(self, folder: Path | str, wanted: str) -> tuple[bytes, str]:
         """The picture's bytes and its whole key. Unusable says what is wrong, and what to do."""
         try:
+            where = place_of(folder)
             with self._lock:
-                if folder not in self._opened:
-                    self._opened[folder] = Pictures(folder)
-            return self._opened[folder].get(wanted)
-        except (DatasetError, StorageError) as error:
+                if where not in self._opened:
+                    self._opened[where] = Pictures(where)
+            return self._opened[where].get(wanted)
+        except (UsageError, StorageError) as error:
             problem = f"the picture {shown(wanted)} cannot be read: {error}"
             raise Unusable(problem, f"see `fluxbatch status {folder}`") from None
 
@@ -189,7 +191,7 @@ def _found(raw: BinaryIO, content: bytes, at: int, end: int) -> int | None:
     return None if index < 0 else at + index
 
 
-def _read(path: Path, spot: _Spot) -> bytes:
+def _read(path: Place, spot: _Spot) -> bytes:
     assert spot.start is not None
     try:
         with path.open("rb") as file:
@@ -208,7 +210,7 @@ def _read_row(group: _Group, row: int) -> bytes:
     raise Damaged(f"{group.path}: row {row} of row group {group.number} cannot be read")
 
 
-def _values(path: Path, file: pq.ParquetFile, number: int, name: str) -> list[str]:
+def _values(path: Place, file: pq.ParquetFile, number: int, name: str) -> list[str]:
     try:
         values: list[str] = file.read_row_group(number, columns=[name]).column(name).to_pylist()
     except UNREADABLE as error:

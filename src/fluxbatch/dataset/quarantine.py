@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from fluxbatch.dataset import files
+from fluxbatch.dataset import place
+from fluxbatch.dataset.place import Place
 from fluxbatch.errors import StorageError
 
 
@@ -17,23 +17,23 @@ class Damaged(StorageError):
 class SetAside:
     """A file that was moved to the quarantine: where it lies now, and why."""
 
-    path: Path
+    path: Place
     reason: str
 
 
-def set_aside(path: Path, quarantine: Path, reason: str) -> SetAside:
+def set_aside(path: Place, quarantine: Place, reason: str) -> SetAside:
     """Move a file into `quarantine` under a free name; the reason stands in a text file beside it.
 
     The reason is written first, so that no file lies there unexplained, whatever dies when.
     """
-    files.make_folders(quarantine)
+    place.make_folders(quarantine)
     target = _free_name(quarantine, path.name)
-    files.put_atomic(target.with_name(f"{target.name}.reason"), f"{path}\n{reason}\n".encode())
-    files.move(path, target)
+    place.put_atomic(target.with_name(f"{target.name}.reason"), f"{path}\n{reason}\n".encode())
+    place.move(path, target)
     return SetAside(target, reason)
 
 
-def _free_name(quarantine: Path, name: str) -> Path:
+def _free_name(quarantine: Place, name: str) -> Place:
     target, number = quarantine / name, 1
     while target.exists():
         number += 1

@@ -2,6 +2,7 @@
 
 a name that was not synced yet       synced, before anything is built on it: a power cut may follow the kill
 a temp file                          removed: its writer is dead, the lock says so
+a claim, in a store                  removed: the dataset is made
 a part in place, not listed          verified, then listed; set aside when it is damaged or a copy
 a spool file that stands in a part   removed
 any other spool file                 verified; the ledger books or adopts it
@@ -11,12 +12,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
-from fluxbatch.dataset import files, kept
+from fluxbatch.dataset import kept, place
 from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dataset.claim import claims_left
 from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.parts import check_belongs, file_sha256, picture_rows
+from fluxbatch.dataset.place import Place
 from fluxbatch.dataset.quarantine import Damaged, SetAside, set_aside
 from fluxbatch.dataset.rewritten import check_rewritten
 from fluxbatch.dataset.shards import part_settings, sealed_schema
@@ -43,12 +45,14 @@ def recover(dataset: Dataset, spool: Spool) -> Recovered:
         dataset.data_folder,
         dataset.quarantine,
         spool.folder,
-        *kept.folders(dataset.folder),
+        *kept.folders(kept.home(dataset.folder)),
     ):
-        for leftover in files.leftovers(folder):
-            files.remove(leftover)
+        for leftover in place.leftovers(folder):
+            place.remove(leftover)
+    for claim in claims_left(dataset.folder):
+        place.remove(claim)
     for folder in (dataset.folder, dataset.data_folder, spool.folder):
-        files.sync_folder(folder)
+        place.sync_folder(folder)
     listed, quarantined = _list_parts(dataset)
     before = len(spool.quarantined)
     entries = list(spool.entries())
@@ -71,7 +75,7 @@ def _list_parts(dataset: Dataset) -> tuple[list[Part], list[SetAside]]:
     return listed, quarantined
 
 
-def _examine(dataset: Dataset, path: Path) -> Part:
+def _examine(dataset: Dataset, path: Place) -> Part:
     """The catalogue line of a part that has none. Damaged when it is not whole, not ours, or a copy of a listed one."""
     check_belongs(path, dataset.schema, dataset.id)
     check_rewritten(path, part_settings(sealed_schema(dataset)))
@@ -87,7 +91,7 @@ def _examine(dataset: Dataset, path: Path) -> Part:
         raise Damaged(f"{path}: {len(doubled)} of its {rows} rows stand in a listed part already")
     found = path.stat()
     sealed_at = datetime.fromtimestamp(found.st_mtime, UTC).isoformat(timespec="seconds")
-    file = path.relative_to(dataset.folder).as_posix()
+    file = place.below(dataset.folder, path)
     return Part(file, rows, found.st_size, file_sha256(path), actual.nano_usd, actual.centineurons, sealed_at, run_id)
 
 

@@ -10,12 +10,13 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
-from fluxbatch.dataset import files
-from fluxbatch.dataset.catalogue import CATALOGUE, INNER, Dataset, quarantine_of, readable_lines, was_changed
+from fluxbatch.dataset import place
+from fluxbatch.dataset.catalogue import CATALOGUE, INNER, Dataset, quarantine_of
 from fluxbatch.dataset.header import Header, Part
+from fluxbatch.dataset.lines import readable_lines, torn_entries, was_changed
 from fluxbatch.dataset.parts import METADATA_KEY, check_belongs, file_sha256, key_rows, opened
+from fluxbatch.dataset.place import Place, below
 from fluxbatch.dataset.quarantine import set_aside
 from fluxbatch.dataset.record import columns_of
 from fluxbatch.dataset.salvage import Saved, salvage
@@ -35,15 +36,15 @@ class Mended:
         return f"{self.place}: {self.what}"
 
 
-def is_torn(folder: Path) -> bool:
+def is_torn(folder: Place) -> bool:
     """Whether the catalogue is missing, cannot be read, or is not as it was written."""
     try:
-        return was_changed(folder)
+        return was_changed(folder) or bool(torn_entries(folder))
     except DatasetError:
         return True
 
 
-def mend_catalogue(folder: Path, is_simulated: Callable[[str], bool | None]) -> Mended:
+def mend_catalogue(folder: Place, is_simulated: Callable[[str], bool | None]) -> Mended:
     """Write a torn catalogue anew, from its own whole lines and the parts' metadata. Parts whose line is lost are
     listed by the recovery that follows. Only while the dataset's lock is held.
 
@@ -56,16 +57,17 @@ def mend_catalogue(folder: Path, is_simulated: Callable[[str], bool | None]) -> 
     kept = ""
     if torn.exists():
         copy = folder / INNER / CATALOGUE
-        files.put_atomic(copy, torn.read_bytes())  # a copy: without a catalogue it would be no dataset if it died here
-        kept = (
-            f"; as it was it lies in {set_aside(copy, quarantine_of(folder), 'it was torn').path.relative_to(folder)}"
-        )
+        place.put_atomic(copy, torn.read_bytes())  # a copy: without a catalogue it would be no dataset if it died here
+        aside = set_aside(copy, quarantine_of(folder), "it was torn")
+        kept = f"; as it was it lies in {below(folder, aside.path)}"
+    for entry in torn_entries(folder):
+        set_aside(entry, quarantine_of(folder), "it was torn")
     Dataset.restore(folder, header, parts)
     return Mended(CATALOGUE, f"written anew with {len(parts)} of its lines{kept}")
 
 
-def _header_of(folder: Path, is_simulated: Callable[[str], bool | None]) -> Header:
-    for path in sorted((folder / "data").glob("train-*.parquet")):
+def _header_of(folder: Place, is_simulated: Callable[[str], bool | None]) -> Header:
+    for path in sorted((folder / "data").glob("train-*.parquet"), key=place.name_of):
         try:
             with opened(path) as part:
                 schema = part.schema_arrow
@@ -96,13 +98,13 @@ def take_missing(dataset: Dataset, spool: Spool) -> list[Mended]:
         standing |= _names(dataset, part)
     taken = [(path, _take(dataset, spool, path, standing)) for path in unlisted]
     return [
-        Mended(path.relative_to(dataset.folder).as_posix(), f"{count} pictures were taken from it that no part has")
+        Mended(below(dataset.folder, path), f"{count} pictures were taken from it that no part has")
         for path, count in taken
         if count
     ]
 
 
-def _take(dataset: Dataset, spool: Spool, path: Path, standing: set[tuple[str, int]]) -> int:
+def _take(dataset: Dataset, spool: Spool, path: Place, standing: set[tuple[str, int]]) -> int:
     try:
         check_belongs(path, dataset.schema, dataset.id)
         names = {(key, attempt) for key, attempt, _ in key_rows(path)}
@@ -139,7 +141,7 @@ def _mend(dataset: Dataset, spool: Spool, part: Part, why: str) -> Mended:
     kept = ""
     if path.exists():
         aside = set_aside(path, dataset.quarantine, f"its SHA-256 is not the listed one ({part.sha256})")
-        kept = f"; as it was it lies in {aside.path.relative_to(dataset.folder)}"
+        kept = f"; as it was it lies in {below(dataset.folder, aside.path)}"
     if len(entries) == part.rows:
         same = rewrite(dataset, spool, part, entries)
         bytes_are = "with the very same bytes" if same else "with the same rows (its bytes differ: another pyarrow?)"

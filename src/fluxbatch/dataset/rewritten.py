@@ -11,13 +11,13 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from io import BytesIO
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fluxbatch.dataset.hashed import Hashed
 from fluxbatch.dataset.parts import UNREADABLE, file_sha256, opened
+from fluxbatch.dataset.place import Place
 from fluxbatch.dataset.quarantine import Damaged
 from fluxbatch.dataset.record import IMAGE
 
@@ -28,7 +28,7 @@ _PLAIN = (
 _OURS = (IMAGE, pa.list_(pa.string()))
 
 
-def check_rewritten(path: Path, settings: Mapping[str, object]) -> None:
+def check_rewritten(path: Place, settings: Mapping[str, object]) -> None:
     """Damaged when the file is not the bytes that `settings` and its own rows make.
 
     It is only read to its end when it was written by another pyarrow, or has columns of which not every value comes

@@ -11,7 +11,6 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -21,6 +20,7 @@ from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.image import suffix_of
 from fluxbatch.dataset.own import fit_row
 from fluxbatch.dataset.parts import UNREADABLE
+from fluxbatch.dataset.place import Place, source
 from fluxbatch.dataset.rewritten import schema_given
 from fluxbatch.dataset.shards import part_settings
 
@@ -36,11 +36,11 @@ class Saved:
     row: pa.RecordBatch
 
 
-def salvage(dataset: Dataset, path: Path) -> Iterator[Saved]:
+def salvage(dataset: Dataset, path: Place) -> Iterator[Saved]:
     """The sound rows of a part that is not. None when its footer is gone, or its columns are not the dataset's."""
     try:
-        checked = pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False)
-        unchecked = pq.ParquetFile(path, page_checksum_verification=False, pre_buffer=False)
+        checked = pq.ParquetFile(source(path), page_checksum_verification=True, pre_buffer=False)
+        unchecked = pq.ParquetFile(source(path), page_checksum_verification=False, pre_buffer=False)
         groups = checked.num_row_groups if checked.schema_arrow.equals(dataset.schema) else 0
     except UNREADABLE:
         return
@@ -53,7 +53,7 @@ def salvage(dataset: Dataset, path: Path) -> Iterator[Saved]:
 
 
 def _group(
-    dataset: Dataset, path: Path, checked: pq.ParquetFile, unchecked: pq.ParquetFile, number: int
+    dataset: Dataset, path: Place, checked: pq.ParquetFile, unchecked: pq.ParquetFile, number: int
 ) -> list[Saved]:
     schema = dataset.schema
     rest = checked.read_row_group(number, columns=[name for name in schema.names if name != _IMAGE])
@@ -74,7 +74,7 @@ def _sound(row: pa.RecordBatch) -> bool:
     return is_named and hashlib.sha256(content).hexdigest() == sha256
 
 
-def _is_as_written(path: Path, file: pq.ParquetFile, number: int, rest: pa.Table) -> bool:
+def _is_as_written(path: Place, file: pq.ParquetFile, number: int, rest: pa.Table) -> bool:
     """Whether these columns, written again, are the same bytes: a column's pages do not depend on other columns."""
     given = schema_given(file)
     schema = pa.schema([given.field(name) for name in rest.schema.names])

@@ -10,18 +10,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from io import BytesIO
-from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fluxbatch.dataset import files
+from fluxbatch.dataset import place
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.hashed import Hashed
 from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.image import Picture, inspect
 from fluxbatch.dataset.parts import METADATA_KEY, belongs
+from fluxbatch.dataset.place import Place
 from fluxbatch.dataset.quarantine import Damaged
 from fluxbatch.dataset.record import looked_at
 from fluxbatch.dataset.spool import Spool, Spooled
@@ -100,13 +100,13 @@ def split(entries: Iterable[Spooled], bytes_max: int, rows_max: int | None) -> I
 class _Written:
     """A part on its way to the disk, and the entries that are in it."""
 
-    path: Path
+    path: Place
     entries: list[Spooled] = field(default_factory=list)
     actual: Money = ZERO
     hashed: Hashed = field(default_factory=Hashed)
 
     def part(self, dataset: Dataset, run_id: str, sealed_at: str) -> Part:
-        file = self.path.relative_to(dataset.folder).as_posix()
+        file = place.below(dataset.folder, self.path)
         money = (self.actual.nano_usd, self.actual.centineurons)
         return Part(file, len(self.entries), self.hashed.size_bytes, self.hashed.sha256, *money, sealed_at, run_id)
 
@@ -120,7 +120,7 @@ class _Empty(Exception):
     """All entries of a part were damaged: there is nothing to keep."""
 
 
-def _write(dataset: Dataset, spool: Spool, path: Path, entries: Sequence[Spooled]) -> _Written | None:
+def _write(dataset: Dataset, spool: Spool, path: Place, entries: Sequence[Spooled]) -> _Written | None:
     """The part in place, or None when no entry was sound."""
     written = _Written(path)
     schema = sealed_schema(dataset)
@@ -134,7 +134,7 @@ def _write(dataset: Dataset, spool: Spool, path: Path, entries: Sequence[Spooled
             raise _Empty
 
     try:
-        files.put_atomic(path, content)
+        place.put_atomic(path, content)
     except _Empty:
         return None
     return written
@@ -144,12 +144,12 @@ def _write_group(
     writer: pq.ParquetWriter, spool: Spool, schema: pa.Schema, chosen: Sequence[Spooled], written: _Written
 ) -> None:
     rows = []
-    for entry in chosen:
-        try:
-            rows.append(_load(spool, entry, schema))
-        except Damaged as error:
-            spool.set_aside(entry.path, str(error))
+    loaded = place.each(spool.folder, lambda entry: _load(spool, entry, schema), chosen)
+    for entry, found in zip(chosen, loaded, strict=True):
+        if isinstance(found, Damaged):
+            spool.set_aside(entry.path, str(found))
         else:
+            rows.append(found)
             written.entries.append(entry)
             written.actual += entry.actual
     if rows:
@@ -157,10 +157,13 @@ def _write_group(
         writer.write_table(table.replace_schema_metadata(schema.metadata), row_group_size=len(rows))
 
 
-def _load(spool: Spool, entry: Spooled, schema: pa.Schema) -> pa.RecordBatch:
-    row = spool.load(entry)
+def _load(spool: Spool, entry: Spooled, schema: pa.Schema) -> pa.RecordBatch | Damaged:
+    try:
+        row = spool.load(entry)
+    except Damaged as error:
+        return error
     if not row.schema.equals(schema):
-        raise Damaged(f"{entry.path}: has other columns than this dataset")
+        return Damaged(f"{entry.path}: has other columns than this dataset")
     return looked_at(row, entry.picture or _look(row))
 
 

@@ -13,12 +13,12 @@ import re
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
 
-from fluxbatch.dataset import files
+from fluxbatch.dataset import place
 from fluxbatch.dataset.image import Picture
+from fluxbatch.dataset.place import Place, name_of
 from fluxbatch.dataset.quarantine import Damaged, SetAside, set_aside
 from fluxbatch.dataset.record import integers
 from fluxbatch.errors import StorageError
@@ -41,7 +41,7 @@ class Spooled:
     key: str
     attempt: int
     actual: Money
-    path: Path
+    path: Place
     size_bytes: int
     row: int
     sample: int
@@ -54,11 +54,11 @@ class Spool:
     What turns out damaged is moved to the quarantine and stands in `quarantined`.
     """
 
-    def __init__(self, folder: Path, quarantine: Path | None = None) -> None:
+    def __init__(self, folder: Place, quarantine: Place | None = None) -> None:
         self.folder = folder
         self.quarantine = folder.parent / "quarantine" if quarantine is None else quarantine
         self.quarantined: list[SetAside] = []
-        files.make_folders(folder)
+        place.make_folders(folder)
 
     def put(self, row: pa.RecordBatch, key: str, attempt: int) -> Spooled:
         """Keep one row durably. StorageError when the disk did not.
@@ -66,8 +66,8 @@ class Spool:
         A file that has the name already (the ledger was lost and counts anew) was paid for as well: it is set aside.
         """
         path = self.folder / f"{key}-{attempt:04d}.row"
-        with files.told(path):
-            is_there = path.exists()
+        with place.told(path):
+            is_there = path.is_file()
         if is_there:
             self.set_aside(path, "another picture came for the same key and attempt")
         stream = _stream(row)
@@ -75,7 +75,7 @@ class Spool:
         digest = hashlib.sha256(stream)
         digest.update(summary)
         tail = summary + digest.digest() + _MAGIC
-        files.put_atomic(path, lambda file: file.writelines((stream, tail)))
+        place.put_atomic(path, lambda file: file.writelines((stream, tail)))
         return _spooled(path, summary, stream.size + len(tail))
 
     def load(self, entry: Spooled) -> pa.RecordBatch:
@@ -95,30 +95,37 @@ class Spool:
             else:
                 self.set_aside(*found)
 
-    def set_aside(self, path: Path, reason: str) -> None:
+    def set_aside(self, path: Place, reason: str) -> None:
         """Move a file of the spool to the quarantine, with the reason beside it."""
         self.quarantined.append(set_aside(path, self.quarantine, reason))
 
     def remove(self, entries: Iterable[Spooled]) -> None:
         """Remove what stands in a listed part."""
-        for entry in entries:
-            files.remove(entry.path)
-        files.sync_folder(self.folder)
+        for _ in place.each(self.folder, lambda entry: place.remove(entry.path), entries):
+            pass
+        place.sync_folder(self.folder)
 
 
-def scan(folder: Path) -> Iterator[Spooled | tuple[Path, str]]:
+def scan(folder: Place) -> Iterator[Spooled | tuple[Place, str]]:
     """Every entry of a spool folder, verified by its hash, or a damaged one's path and the reason. Changes nothing.
 
     One that is gone by the time it is read was sealed by a run that is alive.
     """
-    for path in sorted(folder.glob("[!.]*.row")):
-        try:
-            yield _check(path, _read(path))
-        except Damaged as error:
-            yield path, str(error)
-        except StorageError:
-            if path.exists():
-                raise
+    paths: Iterable[Place] = folder.glob("[!.]*.row")
+    for found in place.each(folder, _looked, sorted(paths, key=name_of)):
+        if found is not None:
+            yield found
+
+
+def _looked(path: Place) -> Spooled | tuple[Place, str] | None:
+    try:
+        return _check(path, _read(path))
+    except Damaged as error:
+        return path, str(error)
+    except StorageError:
+        if path.exists():
+            raise
+    return None
 
 
 def _stream(row: pa.RecordBatch) -> pa.Buffer:
@@ -129,24 +136,24 @@ def _stream(row: pa.RecordBatch) -> pa.Buffer:
 
 
 def _summary(row: pa.RecordBatch, key: str, attempt: int) -> bytes:
-    place = (row.column("row")[0].as_py(), row.column("sample")[0].as_py())
+    where = (row.column("row")[0].as_py(), row.column("sample")[0].as_py())
     charge = (*integers(row.column("usd")), *integers(row.column("neurons")))
-    return _SUMMARY.pack(bytes.fromhex(key), attempt, *place, *charge)
+    return _SUMMARY.pack(bytes.fromhex(key), attempt, *where, *charge)
 
 
-def _spooled(path: Path, summary: bytes, size_bytes: int) -> Spooled:
+def _spooled(path: Place, summary: bytes, size_bytes: int) -> Spooled:
     key, attempt, row, sample, nano_usd, centineurons = _SUMMARY.unpack(summary)
     return Spooled(key.hex(), attempt, Money(nano_usd, centineurons), path, size_bytes, row, sample)
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Place) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise files.storage_error(path, error, "could not be read") from error
+        raise place.storage_error(path, error, "could not be read") from error
 
 
-def _check(path: Path, content: bytes) -> Spooled:
+def _check(path: Place, content: bytes) -> Spooled:
     """The entry that a file's content is. Damaged says what is wrong with it."""
     view = memoryview(content)
     if len(view) < _TAIL_BYTES or view[-len(_MAGIC) :] != _MAGIC:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from fluxbatch.dataset.catalogue import CATALOGUE, Dataset, was_changed
+from fluxbatch.dataset.catalogue import CATALOGUE, Dataset
 from fluxbatch.dataset.failures import FAILURES, check_failures
 from fluxbatch.dataset.header import Part
+from fluxbatch.dataset.lines import was_changed
 from fluxbatch.dataset.parts import check_belongs, file_sha256, picture_rows
+from fluxbatch.dataset.place import below
 from fluxbatch.dataset.spool import Spooled, scan
 from fluxbatch.errors import StorageError
 from fluxbatch.models.money import ZERO, Money
@@ -39,7 +41,7 @@ def verify_dataset(dataset: Dataset) -> list[Finding]:
     findings = list(_catalogue(dataset))
     findings += [finding for part in dataset.parts for finding in _part(dataset, part, seen)]
     findings += [
-        Finding(str(path.relative_to(dataset.folder)), "is not listed in the catalogue", _RUN_AGAIN)
+        Finding(below(dataset.folder, path), "is not listed in the catalogue", _RUN_AGAIN)
         for path in dataset.unlisted()
     ]
     return [*findings, *_spool(dataset), *_failures(dataset)]
@@ -96,7 +98,7 @@ def _spool(dataset: Dataset) -> Iterator[Finding]:
         if not isinstance(found, Spooled):
             path, reason = found
             yield Finding(
-                str(path.relative_to(dataset.folder)),
+                below(dataset.folder, path),
                 reason,
                 "the next run sets it aside, as `fluxbatch verify --repair` does, which says what it would cost anew",
             )

@@ -46,9 +46,9 @@ class Addresses(Protocol):
 class Earlier(Protocol):
     """Gets a picture of an earlier dataset."""
 
-    def __call__(self, folder: Path, wanted: str) -> tuple[bytes, str]:
+    def __call__(self, folder: Path | str, wanted: str) -> tuple[bytes, str]:
         """The picture's bytes, verified by their hash, and its whole key. `wanted` is a key (or eight or more of its
-        first digits) or `id=…`. Unusable says what is wrong and what to do."""
+        first digits) or `id=…`; the folder may be an address of a store. Unusable says what is wrong and what to do."""
         ...
 
 
@@ -95,7 +95,7 @@ class NoAddresses:
         return
 
 
-def no_dataset(folder: Path, wanted: str) -> tuple[bytes, str]:
+def no_dataset(folder: Path | str, wanted: str) -> tuple[bytes, str]:
     """No datasets are within reach."""
     raise Unusable("pictures of datasets cannot be read here", "give the picture's path or bytes")
 
@@ -136,9 +136,10 @@ def _of_dataset(source: str, folder: Path, places: Places) -> Found:
     path, _, wanted = source[len(DATASET) :].partition("#")
     if not path or not wanted:
         raise Unusable(f"{shown(source)} names no picture", "write dataset:PATH#KEY, or dataset:PATH#id=ID")
-    keep_as = f"{DATASET}{os.path.normpath(folder / path)}#{wanted}"
+    where = path if is_address(path) else Path(os.path.normpath(folder / path))
+    keep_as = f"{DATASET}{where}#{wanted}"
     try:
-        content, key = places.earlier(Path(os.path.normpath(folder / path)), wanted)
+        content, key = places.earlier(where, wanted)
     except Unusable:
         if (kept := places.kept.find(keep_as)) is None:
             raise
