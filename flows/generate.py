@@ -34,6 +34,7 @@ from flows.outage import go_on_without_a_screen, keep_running_without_a_slot, st
 from flows.shown import named, publish, shown
 from fluxbatch.batch import Batch, Shard
 from fluxbatch.dispatch.stop import StoppedBy
+from fluxbatch.errors import DatasetInUse
 from fluxbatch.foreground import stop_on_signals
 from fluxbatch.job import Job
 from fluxbatch.models.money import exact, parse_usd
@@ -71,6 +72,10 @@ async def generate_dataset(
     steps: p.Steps = None,
     guidance: p.Guidance = None,
     on_budget: p.WhenShort = None,
+    run_budget: p.RunBudget = None,
+    project: p.Project = None,
+    free_only: p.FreeOnly = False,
+    if_running: p.IfRunning = "fail",
     max_price_per_picture: p.MaxPrice = None,
     limit: p.Limit = None,
     sample: p.Sample = None,
@@ -117,7 +122,12 @@ async def carry_out(job: Job, credentials: str | None) -> State[dict[str, Any]]:
     with _logged_by_prefect():
         if not job.simulate:
             job = replace(job, settings=await with_credentials(job.settings, credentials))
-        return await _carry_out(job)
+        try:
+            return await _carry_out(job)
+        except DatasetInUse as error:
+            if job.settings.if_running != "leave":
+                raise
+            return Completed(message=f"left: {error.by} is working on {job.out}")
 
 
 async def _carry_out(job: Job) -> State[dict[str, Any]]:
@@ -125,7 +135,7 @@ async def _carry_out(job: Job) -> State[dict[str, Any]]:
         RUN.set(ready.run)
         async with open_batch(ready) as batch, _signals(batch), shown(batch):
             plan = ready.plan
-            log.info("%d pictures are due, %d fit; expected $%s", plan.due, plan.fits, exact(plan.expected.usd))
+            log.info("%d pictures are due, %d fit; expected $%s", plan.due, plan.fits_now, exact(plan.expected.usd))
             await drive(batch, lambda shard: _shard_task(batch, shard))
     # Only now: a Prefect server that is away is waited for, and the next run need not wait for that.
     assert batch.summary is not None

@@ -67,6 +67,26 @@ Budget = Annotated[
     # A number in the form; from Python, text as well ("12.345678901"), which is exact whatever its length.
     WithJsonSchema({"type": "number", "minimum": 0}),
 ]
+RunBudget = Annotated[
+    str | None,
+    _shown("Budget of this run", "US dollars, like 5, within all other budgets", pattern=r"^\d+(\.\d{1,9})?$"),
+]
+Project = Annotated[
+    str | None,
+    _shown(
+        "Project", "A name whose budgets apply as well: fluxbatch budget set --project NAME --total 200", min_length=1
+    ),
+]
+FreeOnly = Annotated[
+    bool,
+    _shown(
+        "Free neurons only", "Nothing beyond the account's free 10,000 neurons of the UTC day, as this ledger knows"
+    ),
+]
+IfRunning = Annotated[
+    Literal["fail", "wait", "leave"],
+    _shown("If another run holds the dataset", "fail; wait until it is done; or leave: completed, with nothing done"),
+]
 Credentials = Annotated[
     str | None,
     _shown(

@@ -14,6 +14,8 @@ from uuid import uuid4
 
 import pytest
 
+from fluxbatch.dataset.catalogue import lock_file
+from fluxbatch.dataset.lock import hold
 from tests.e2e.e2e_kit import REPOSITORY, SMALL_CENTINEURONS, Desk, centineurons, placed, rows, table, until
 from tests.flow.flow_kit import Noted, run_flow
 from tests.hostile.canary_kit import PROMPT, TOKENS, everything_in
@@ -124,6 +126,27 @@ def test_it_takes_the_same_choices_as_the_command(desk: Desk) -> None:
     assert {name: told[name] for name in counts} == {name: said[name] for name in counts}
     assert (told["asked"], told["not_selected"], told["made"], told["stopped_by"]) == (15, 6, 7, "budget")
     assert rows_of(desk.out) == rows_of(other)
+
+
+def test_a_run_has_a_budget_of_its_own_and_shares_one_with_its_project(desk: Desk) -> None:
+    manifest = desk.manifest(rows(10))
+    state = run_flow(desk, manifest, "1", run_budget="0.004", project="cats")
+    assert state.is_completed()
+    assert state.message is not None
+    assert state.message.startswith("budget reached")
+    assert _result(state)["made"] == 6
+    assert "cats" in json.dumps(desk.command("budget", "show", "--json").ended(0).json)
+
+
+def test_a_dataset_that_another_run_holds_is_left_to_it_if_that_is_wished(desk: Desk) -> None:
+    manifest = desk.manifest(rows(2))
+    desk.run(manifest).ended(0)
+    with hold(lock_file(desk.out)):
+        left = run_flow(desk, manifest, "1", if_running="leave")
+        assert left.is_completed()
+        assert left.message is not None
+        assert left.message.startswith("left: process ")
+        assert run_flow(desk, manifest, "1").is_failed()
 
 
 def test_failed_rows_are_in_the_message_of_a_completed_run(desk: Desk) -> None:
