@@ -59,7 +59,10 @@ def test_every_command_and_option_that_the_readme_names_is_there() -> None:
     assert set(re.findall(r"`fluxbatch ([a-z]+)", README)) <= {command.split()[0] for command in COMMANDS}
 
 
-COMMANDS = ("plan", "run", "sweep", "models", "status", "verify", "reconcile", "simulate", "doctor", "prefect setup")
+COMMANDS = (
+    "plan", "run", "sweep", "models", "status", "verify", "reconcile", "simulate", "doctor",
+    "budget show", "budget set", "ledger show", "ledger upgrade", "prefect setup",
+)  # fmt: skip
 FOREIGN = {"--type", "--no-prompt", "--all", "--pool", "--watch"}
 """Prefect's own options."""
 
