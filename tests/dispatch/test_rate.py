@@ -77,3 +77,11 @@ def test_a_known_limit_is_never_passed_and_never_falls_to_nothing(ceiling: float
         rate = measured(rate, 10, 60.0, now_s) if is_refused else grown(rate, now_s)
         assert rate.per_second is not None
         assert 0 < rate.per_second <= ceiling
+
+
+@pytest.mark.parametrize("span_s", [100_000.0, 300.0, -3600.0, 0.0])
+def test_a_span_that_is_no_window_teaches_no_absurd_rate(span_s: float):
+    """Seed 12159 of the world: the clock was set forth a day while "too many" was the answer; the next run crept."""
+    learned = measured(Rate(None, None), 12, span_s, 0.0).per_second
+    assert learned is not None
+    assert 12 / WINDOW_S <= learned <= 12.0

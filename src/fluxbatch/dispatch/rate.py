@@ -46,7 +46,9 @@ def measured(rate: Rate, accepted: int, span_s: float, now_s: float) -> Rate:
     if rate.per_second is None:
         window_s = next((s for s in ROUND_S if abs(span_s - s) <= ROUND_WITHIN * s), None)
         stretch_s = min(max(span_s, 1.0), WINDOW_S) if window_s is None else ROUND_STRETCH_S
-        return replace(rate, per_second=max(accepted, 1) / (window_s or span_s), stretch_s=stretch_s, since_s=now_s)
+        # What takes longer is no window but an outage, or a clock that was set: it would teach a rate of one a day.
+        counted_s = window_s or min(max(span_s, ROUND_S[0]), WINDOW_S)
+        return replace(rate, per_second=max(accepted, 1) / counted_s, stretch_s=stretch_s, since_s=now_s)
     good = rate.good if rate.good is not None and rate.good < rate.per_second else rate.per_second * CUT
     again = rate.refused_at is not None and rate.per_second <= rate.refused_at * CREEP
     stretch_s = min(2 * rate.stretch_s, STRETCH_MAX_S) if again else rate.stretch_s  # the same wall: touch it seldom
