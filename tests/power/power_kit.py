@@ -140,7 +140,8 @@ class _Borrowed:
     """A store that stays open when its borrower closes it."""
 
     def __init__(self, store: Store) -> None:
-        self.url, self.transaction, self.reading, self.read = store.url, store.transaction, store.reading, store.read
+        self.url, self.outages = store.url, store.outages
+        self.transaction, self.reading, self.read = store.transaction, store.reading, store.read
 
     def close(self) -> None:
         pass

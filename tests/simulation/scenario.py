@@ -271,7 +271,7 @@ def _ending(rng: random.Random, pictures: int) -> Ending:
         "start": rng.choice((("disk", 20), ("commit", 5), ("disk", 6))),
         "send": rng.choice(
             (
-                ("turn", 20 * pictures),
+                ("disk spool", 6 * pictures),
                 ("turn", 3 * pictures),
                 ("arrive", pictures),
                 ("answer", pictures),

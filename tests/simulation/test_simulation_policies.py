@@ -24,7 +24,7 @@ def test_every_promise_is_kept_in_whatever_order_the_budget_is_spent(on_budget: 
 @pytest.mark.parametrize("on_budget", ["cheapest-first", "spread"])
 def test_a_model_that_is_given_up_alone_keeps_no_round_from_ending(on_budget: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("FLUXBATCH_ON_BUDGET", on_budget)
-    for seed in (1007, 1024):
+    for seed in (1024, 1088):
         played = play(seed)
         assert not played.broken, f"FLUXBATCH_ON_BUDGET={on_budget} python -m tests.simulation {seed}"
         assert played.reached["a model is given up alone"]
