@@ -152,6 +152,24 @@ def test_trouble_after_a_picture_is_new_trouble():
     in_virtual_time(work)
 
 
+def test_trouble_that_lets_others_through_uses_up_no_patience_and_is_asked_as_seldom():
+    async def work() -> None:
+        holding = Holding()
+        holding.hold.begin(Trouble.RATE, "bad")
+        sent = []
+        while now() < 3 * PATIENCE_S and await holding.hold.admit():
+            sent.append(now())
+            if now() < 2 * PATIENCE_S:
+                holding.hold.borne()
+            holding.hold.failed("bad")
+        gaps = [after - before for before, after in itertools.pairwise(sent)]
+        assert all(gap >= Trouble.RATE.most_s - 1e-6 for gap in gaps[20:])
+        assert holding.gave_up
+        assert 3 * PATIENCE_S - 2 * Trouble.RATE.most_s <= sent[-1] <= 3 * PATIENCE_S
+
+    in_virtual_time(work)
+
+
 def test_one_trouble_after_another_uses_up_one_patience():
     async def work() -> None:
         holding = Holding()

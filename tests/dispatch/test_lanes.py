@@ -322,6 +322,15 @@ class TestRate:
             single = run(another, PerModel({"": 120}), interleaved(450, [DEV]))
         assert came.world.tally.refusals <= 1.6 * single.world.tally.refusals  # one asks for all of them
 
+    def test_one_that_is_refused_while_others_are_let_in_has_its_turn_when_they_have_had_theirs(self, store: Store):
+        """Seed 6855 of the world: six a minute for three models, and one of them was given up after its patience."""
+        rows = interleaved(240, (*[DEV] * 5, KLEIN))
+        came = run(store, down(RATE, 0.3, until_s=1500.0), rows, rate=6.0, patience_s=300.0)
+        assert [len(came.made(model)) for model in (DEV, KLEIN)] == [200, 40]
+        assert not came.world.stop.is_set
+        asked = [sent.at_s for sent in came.world.sender.sent if sent.model == DOWN and sent.at_s < 1500.0]
+        assert len(asked) <= 1500 / 15 + 5  # its probes go on seldom
+
     def test_a_limit_that_nobody_knows_is_found_together(self, store: Store):
         came = run(store, PerModel({"": 120}), interleaved(450), rate=None)
         assert sum(len(came.made(model)) for model in MODELS) == 450

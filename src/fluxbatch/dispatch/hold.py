@@ -115,6 +115,13 @@ class Hold:
         """A picture came: whatever the trouble was, it is over."""
         self._before = None
 
+    def borne(self) -> None:
+        """The trouble is no standstill, for it lets others through: patience begins anew, the interval stays."""
+        if self.pause is not None:
+            self.pause = replace(self.pause, since_s=_now())
+        if self._before is not None:
+            self._before = replace(self._before, since_s=_now())
+
     def failed(self, detail: str = "", after_s: float | None = None) -> None:
         """The probe was turned away as well: wait longer, or give up when patience has run out."""
         self._probing = False

@@ -171,6 +171,8 @@ class Lane:
         if flying.proved:  # it was taken for let in, and was not: refusals take longer here
             self._proof_s = min(PROOF_MAX_S, 2 * latency_s)
         if outcome.reason == "rate":
+            if self.pace.lets_others_in(self):
+                self.hold.borne()
             after_s = OTHERS_PROBE_S if self.pace.refused(self) else 0.0
             self._trouble(flying, Trouble.RATE, outcome.message, max(after_s, outcome.retry_after_s or 0.0))
             return

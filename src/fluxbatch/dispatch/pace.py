@@ -169,6 +169,11 @@ class Pace:
         began = own.refused(self._now())
         return any(other.refused_at is not None and other.refused_at < began for other in self._own.values())
 
+    def lets_others_in(self, who: Hashable) -> bool:
+        """Whether another lane was let in within the last window: this one's turn will come when that has had its."""
+        now = self._now()
+        return any(now - WINDOW_S < own.let_in_last <= now for other, own in self._own.items() if other is not who)
+
     def no_room(self, who: Hashable) -> None:
         """The platform had no room for one of this lane's: the account's other runs shall hear of it."""
         self._news.tell(self.own(who).model, ROOM)
