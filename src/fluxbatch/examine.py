@@ -22,8 +22,9 @@ from fluxbatch.budget.quarters import account_of
 from fluxbatch.budget.store import Store
 from fluxbatch.cloudflare.client import Client
 from fluxbatch.cloudflare.outcome import Fatal
-from fluxbatch.dataset import files
+from fluxbatch.dataset import files, place
 from fluxbatch.dataset.catalogue import CATALOGUE, Dataset, looks_like_one
+from fluxbatch.dataset.chunks import chunks_of
 from fluxbatch.dataset.lines import AND_REBUILD, REBUILD
 from fluxbatch.dataset.objects import ObjectPath
 from fluxbatch.dataset.place import Place, place_of
@@ -137,8 +138,16 @@ def paying_account(store: Store, dataset: Dataset, settings: Settings) -> str:
 
 
 def all_findings(store: Store, dataset: Dataset) -> list[Finding]:
-    """What is wrong with the dataset by itself, and what the ledger says otherwise."""
-    return [*verify_dataset(dataset), *_disagreements(store, dataset)]
+    """What is wrong with the dataset by itself, and what the ledger says otherwise. Not while a chunk's pictures lie
+    beside it: they are booked, and are in no part yet."""
+    outside = [_not_taken_in(chunk) for chunk in chunks_of(dataset)]
+    return [*verify_dataset(dataset), *(outside or _disagreements(store, dataset))]
+
+
+def _not_taken_in(chunk: Dataset) -> Finding:
+    path = place.below(chunk.home, chunk.folder)
+    remedy = "run it again, or `fluxbatch verify --repair`: both take in what is there"
+    return Finding(path, f"chunk {chunk.folder.name} of a batch has not been taken into the dataset", remedy)
 
 
 def _disagreements(store: Store, dataset: Dataset) -> Iterator[Finding]:

@@ -20,7 +20,7 @@ from fluxbatch.budget.lease import Busy, Lease, Taken, Transaction
 from fluxbatch.budget.store import Store
 from fluxbatch.dataset.catalogue import Dataset, lock_file
 from fluxbatch.dataset.lock import in_use
-from fluxbatch.errors import DatasetInUse, LeaseLost, LedgerError
+from fluxbatch.errors import DatasetInUse, LeaseLost, LedgerError, UsageError
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +36,8 @@ class Hold:
     run: str
     length_s: float = lease.LENGTH_S
     now_us: Callable[[], int] | None = None
+    batch: str | None = None
+    """Of a chunk, the run that has begun its batch."""
     _end: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -55,6 +57,16 @@ class Hold:
     def checked(self, tx: Transaction) -> None:
         """The same within a transaction; nobody takes the dataset over before that has ended."""
         lease.check(tx, self.dataset, self.run)
+
+    def check_batch(self) -> None:
+        """UsageError when this is a chunk of a batch that has ended: nobody would take in what it makes."""
+        if self.batch is None:
+            return
+        with self.store.reading() as tx:
+            if all(one.run != self.batch for one in lease.leases_of(tx, self.dataset)):
+                raise UsageError(
+                    f"the batch {self.batch} has ended, and this chunk of it with it; begin the batch again"
+                )
 
     async def beat(self, journal: Journal) -> None:
         """One heartbeat, with whatever else is committed just now. LeaseLost when another run has the dataset."""
@@ -98,12 +110,16 @@ def holding(
     length_s: float = lease.LENGTH_S,
     *,
     holder: str | None = None,
+    seat: str | None = None,
     now_us: Callable[[], int] | None = None,
 ) -> Iterator[Hold]:
-    """Keep all others out for the block, on this machine and on every other. DatasetInUse says who holds it."""
+    """Keep all others out for the block, on this machine and on every other. DatasetInUse says who holds it.
+
+    `holder` and `seat`: of a chunk, the run whose batch it is, and the name of the chunk.
+    """
     with dataset.hold():
-        hold = Hold(store, dataset.id, run, length_s, now_us)
-        taken = _take(hold, dataset, holder)
+        hold = Hold(store, dataset.id, run, length_s, now_us, holder)
+        taken = _take(hold, dataset, holder, seat)
         if isinstance(taken, Busy):
             left = f"or is taken for dead after {taken.left_s:.0f} s of silence"
             raise in_use(dataset.folder, f"{taken.by}, which is alive by its lease {left},")
@@ -116,7 +132,7 @@ def holding(
             _release(hold)
 
 
-def _take(hold: Hold, dataset: Dataset, holder: str | None) -> Taken | Busy:
+def _take(hold: Hold, dataset: Dataset, holder: str | None, seat: str | None) -> Taken | Busy:
     me = here(lock_file(dataset.folder))
 
     def is_dead(other: Lease) -> bool:
@@ -124,7 +140,8 @@ def _take(hold: Hold, dataset: Dataset, holder: str | None) -> Taken | Busy:
 
     now = None if hold.now_us is None else hold.now_us()
     with hold.store.transaction() as tx:
-        return lease.take(tx, dataset.id, hold.run, me, hold.length_s, holder=holder, is_dead=is_dead, now_us=now)
+        whose = {"holder": holder, "seat": seat}
+        return lease.take(tx, dataset.id, hold.run, me, hold.length_s, **whose, is_dead=is_dead, now_us=now)
 
 
 def _release(hold: Hold) -> None:

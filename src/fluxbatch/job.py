@@ -40,6 +40,19 @@ SIMULATOR_ACCOUNT_ID = "0" * 32
 
 
 @dataclass(frozen=True, slots=True)
+class Chunk:
+    """A contiguous slice of a manifest that a run of its own makes, as part of a batch that another run began."""
+
+    name: str
+    first_row: int
+    last_row: int
+    batch: str
+    """The run that has begun the batch: it holds the dataset, and all its chunks share its budget."""
+    run: str
+    """The run that makes the chunk; another one when it is begun again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One run: this manifest into this dataset within this budget (nano-dollars, for all runs of the dataset)."""
 
@@ -58,6 +71,8 @@ class Job:
     """How addresses are reached; None for the open internet. No option and no variable leads here."""
     clock: Callable[[], float] | None = None
     """How time is told, in seconds since 1970; None for this machine's clock. Nor does any lead here."""
+    chunk: Chunk | None = None
+    """What of the manifest is this run's, when others make the rest of it into the same dataset."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "out", place_of(self.out))  # an address may come as a Path, which eats a slash
@@ -77,7 +92,8 @@ class Job:
         return RetryPolicy(s.resend_failed, s.resend_lost, s.resend_refused)
 
     def selection(self) -> Selection:
-        return selection_of(self.settings)
+        selection = selection_of(self.settings)
+        return selection if self.chunk is None else replace(selection, span=(self.chunk.first_row, self.chunk.last_row))
 
     def now_us(self) -> int:
         """Microseconds since 1970."""
@@ -86,7 +102,8 @@ class Job:
     def payer(self, run: str) -> Payer:
         """Who pays for what that run sends."""
         free = FREE_A_DAY.nano_usd if self.settings.free_only else None
-        return Payer(self.account, run, project_of(self.settings), None, free)
+        holder = None if self.chunk is None else self.chunk.batch
+        return Payer(self.account, run, project_of(self.settings), holder, free)
 
     @property
     def run_cap_nano_usd(self) -> int | None:

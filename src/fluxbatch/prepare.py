@@ -75,11 +75,11 @@ def prepared(job: Job) -> Iterator[Prepared]:
     plan = sound(_plan_of_new(job, manifest, selection), job, manifest) if is_early else None
     with ExitStack() as stack:
         store = stack.enter_context(contextlib.closing(job.open_store()))
-        run = new_run_id()
+        run = new_run_id() if job.chunk is None else job.chunk.run
         prices = PriceList(run, now_text(), job.catalogue.price_list())
         dataset, hold, waited = _hold(job, store, manifest, run, prices, stack)
         spool = dataset.spool()
-        recovery = _recovered(job, store, dataset, spool, hold)
+        recovery = recovered(job, store, dataset, spool, hold)
         dataset.use_prices(prices)
         if plan is None or waited:
             with _kept_rejected(job, manifest, dataset) as rows:
@@ -102,7 +102,12 @@ def _hold(
     def take() -> None:
         dataset = open_dataset(job.out, manifest.own_schema, job.is_simulated, prices)
         now_us = None if job.clock is None else job.now_us
-        hold = stack.enter_context(holding(dataset, store, run, job.settings.lease, now_us=now_us))
+        if (chunk := job.chunk) is not None:
+            dataset = dataset.chunk(chunk.name)
+        batch, seat = (None, None) if chunk is None else (chunk.batch, chunk.name)
+        held = holding(dataset, store, run, job.settings.lease, holder=batch, seat=seat, now_us=now_us)
+        hold = stack.enter_context(held)
+        hold.check_batch()
         found.append((dataset, hold))
 
     waited = when_free(take, wait=job.settings.if_running == "wait")
@@ -110,13 +115,14 @@ def _hold(
     return dataset, hold, waited
 
 
-def _recovered(job: Job, store: Store, dataset: Dataset, spool: Spool, hold: Hold) -> Recovery:
+def recovered(job: Job, store: Store, dataset: Dataset, spool: Spool, hold: Hold) -> Recovery:
+    """Bring the job's dataset and ledger together."""
     return recover_all(
         store,
         dataset,
         spool,
         job.account,
-        job.budget_nano_usd,
+        job.budget_nano_usd if job.chunk is None else None,  # the batch has set it
         hold.run,
         job.now_us(),
         payer=job.payer(hold.run),

@@ -7,6 +7,7 @@
 | booked, not sealed                     | it waits in the spool for its shard, or for the close |
 | a part's temp file                     | removed; the part is built again from the spool |
 | a part in place, not listed            | verified, then listed |
+| a batch in chunks, before they were taken in | their parts and spools are moved into the dataset |
 | the ledger is gone, or older           | what the parts say was paid is booked first |
 
 All of it is idempotent, and none of it runs while another process holds the dataset.
@@ -108,7 +109,7 @@ def recover_all(
         log.warning("set aside: %s (%s)", aside.path, aside.reason)
     with store.transaction() as tx:
         checked(tx)
-        ledger.open_budget(tx, dataset.id, account, str(dataset.folder.resolve()), cap_nano_usd)
+        ledger.open_budget(tx, dataset.id, account, str(dataset.home.resolve()), cap_nano_usd)
         if payer is not None:
             ledger.begin_run(tx, dataset.id, payer, run_cap_nano_usd)
     adopted = book_parts(store, dataset, now_us)

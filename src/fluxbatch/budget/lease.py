@@ -1,8 +1,10 @@
 """Who is working on a dataset, for those that no lock on a disk reaches: a lease in the ledger, kept by a heartbeat.
 
 A lease that ran out is taken over, and its run is fenced off: its window is closed (`windows.close`), a row that each
-of its reservations has to write, so not one of them passes any more, whenever its machine wakes up. Several runs of one
-holder (the chunks of one batch) may work on a dataset at once.
+of its reservations has to write, so not one of them passes any more, whenever its machine wakes up.
+
+Several runs of one holder (the chunks of one batch) may work on a dataset at once, each on a seat of its own: a chunk
+that is begun again takes over from the run that sat there before.
 
 Time is the database's own: PostgreSQL's one clock for all machines; SQLite's is that of the one machine it lies on.
 """
@@ -32,7 +34,10 @@ BEATS = 9
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Who is working on a dataset: which run of which holder, where, and until when it may be silent."""
+    """Who is working on a dataset: which run of which holder, where, and until when it may be silent.
+
+    `seat`: the chunk, where the holder has several; None for who has none to himself.
+    """
 
     dataset: str
     run: str
@@ -41,6 +46,7 @@ class Lease:
     taken_at_us: int
     heartbeat_at_us: int
     expires_at_us: int
+    seat: str | None = None
 
     def __str__(self) -> str:
         return f"run {self.run} (process {self.where.pid} on {self.where.host})"
@@ -70,16 +76,18 @@ def take(
     length_s: float = LENGTH_S,
     *,
     holder: str | None = None,
+    seat: str | None = None,
     is_dead: Callable[[Lease], bool] = lambda lease: False,
     now_us: int | None = None,
 ) -> Taken | Busy:
     """Take the lease, or say who has it. What has run out, or is certainly dead, is taken over.
 
-    `holder`: the parent, when several runs share the dataset. `now_us`: a clock of one's own, for tests.
+    `holder`: the parent, when several runs share the dataset, and `seat` what is this one's alone of it. `now_us`: a
+    clock of one's own, for tests.
     """
     _one_at_a_time(tx, dataset)
     now, mine = clock_us(tx, now_us), holder or run
-    others = [lease for lease in leases_of(tx, dataset) if lease.holder != mine]
+    others = [one for one in leases_of(tx, dataset) if one.holder != mine or (seat is not None and one.seat == seat)]
     for other in others:
         if other.expires_at_us > now and not is_dead(other):
             return Busy(other, (other.expires_at_us - now) / 1e6)
@@ -89,7 +97,7 @@ def take(
         if not tx.execute(sa.delete(leases).where(_this(dataset, other.run), seen)).rowcount:
             return Busy(other, length_s)
         windows.close(tx, other.run, by=run)
-    lease = Lease(dataset, run, mine, where, now, now, now + round(length_s * 1e6))
+    lease = Lease(dataset, run, mine, where, now, now, now + round(length_s * 1e6), seat)
     tx.execute(sa.insert(leases).values(**_columns(lease)))
     return Taken(lease, tuple(others))
 
@@ -155,7 +163,7 @@ def _lost(tx: Connection, run: str) -> LeaseLost:
 
 
 def _columns(lease: Lease) -> dict[str, object]:
-    names = ("dataset", "run", "holder", "taken_at_us", "heartbeat_at_us", "expires_at_us")
+    names = ("dataset", "run", "holder", "seat", "taken_at_us", "heartbeat_at_us", "expires_at_us")
     where = {name: getattr(lease.where, name) for name in ("host", "pid", "machine", "born", "lock_file")}
     return {name: getattr(lease, name) for name in names} | where
 
@@ -163,4 +171,4 @@ def _columns(lease: Lease) -> dict[str, object]:
 def _lease(row: Any) -> Lease:
     where = Here(row.host, row.pid, row.machine, row.born, row.lock_file)
     times = (row.taken_at_us, row.heartbeat_at_us, row.expires_at_us)
-    return Lease(row.dataset, row.run, row.holder, where, *times)
+    return Lease(row.dataset, row.run, row.holder, where, *times, row.seat)

@@ -43,7 +43,7 @@ from fluxbatch.budget.moves import (
 )
 from fluxbatch.budget.settle import decisions as decisions
 from fluxbatch.budget.settle import settle as settle
-from fluxbatch.budget.tables import attempts, booked_parts, datasets, insert_into
+from fluxbatch.budget.tables import attempts, booked_parts, datasets, insert_into, leases
 from fluxbatch.budget.windows import audit_windows as audit_windows
 from fluxbatch.errors import AlreadyResolved, LeaseLost, LedgerError
 from fluxbatch.models.money import ZERO, Money
@@ -197,10 +197,14 @@ def adopt(
 
 
 def strand(tx: Connection, dataset: str, now_us: int) -> list[AttemptId]:
-    """What a dead run left as sent becomes unknown: it may have been billed, and time never makes that a no."""
+    """What a dead run left as sent becomes unknown: it may have been billed, and time never makes that a no.
+
+    Other chunks of the batch are no dead runs: what is still on its way for who has a lease is left alone.
+    """
+    alive = sa.select(leases.c.run).where(leases.c.dataset == dataset)
     stranded = tx.execute(
         sa.select(attempts.c.key, attempts.c.number)
-        .where(attempts.c.dataset == dataset, attempts.c.state == State.SENT)
+        .where(attempts.c.dataset == dataset, attempts.c.state == State.SENT, attempts.c.run.not_in(alive))
         .order_by(attempts.c.key, attempts.c.number)
     ).all()
     found = [AttemptId(dataset, row.key, row.number) for row in stranded]

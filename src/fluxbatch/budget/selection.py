@@ -7,6 +7,7 @@ pictures again, and a larger one for these and more:
 - `sample`: those with the smallest lots. A picture's lot follows from the seed and its key, so neither the order of
   the rows nor the other rows matter to it, and a larger sample holds the smaller one.
 - `preview`: the first picture of each of these rows (the corners of a sweep).
+- `span`: the rows of a chunk, first and last; what lies outside is another chunk's, and not counted.
 - `price_max_nano_usd`: what one request may cost at most, held against the bound: it is a promise about money.
 """
 
@@ -46,6 +47,7 @@ class Selection:
     sample: int | None = None
     seed: int = 0
     preview: int | None = None
+    span: tuple[int, int] | None = None
     lot_max: int | None = None
     rows: frozenset[int] | None = None
     axes: Axes | None = None
@@ -93,6 +95,8 @@ class Picked:
 
     def __iter__(self) -> Iterator[ImageRequest | Rejected]:
         selection = self._selection
+        if selection.span is not None:
+            return self._between(*selection.span)
         if selection.limit is not None:
             return self._first(selection.limit)
         if selection.rows is not None:
@@ -100,6 +104,13 @@ class Picked:
         if selection.lot_max is not None:
             return self._drawn(selection.lot_max, selection.seed)
         return iter(self._rows)
+
+    def _between(self, first: int, last: int) -> Iterator[ImageRequest | Rejected]:
+        for row in self._rows:
+            if row.row > last:
+                return
+            if row.row >= first:
+                yield row
 
     def _first(self, limit: int) -> Iterator[ImageRequest | Rejected]:
         for row in self._rows:

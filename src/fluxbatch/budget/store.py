@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -252,6 +253,20 @@ def close_run(tx: Connection, run: str, stopped_by: str | None, summary: str, no
     """Note how the run ended; `summary` is its JSON."""
     values = {"ended_at_us": now_us, "stopped_by": stopped_by, "summary": summary}
     tx.execute(sa.update(runs).where(runs.c.run == run).values(**values))
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run that has begun. `summary`: how it ended; None while it has not."""
+
+    run: str
+    summary: Mapping[str, Any] | None
+
+
+def run_of(tx: Connection, run: str) -> Run | None:
+    """What is known of a run; None when it has not begun."""
+    row = tx.execute(sa.select(runs.c.summary).where(runs.c.run == run)).first()
+    return None if row is None else Run(run, None if row.summary is None else json.loads(row.summary))
 
 
 def last_runs(tx: Connection, dataset: str, count: int) -> list[sa.Row[tuple[object, ...]]]:

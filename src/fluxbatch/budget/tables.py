@@ -8,7 +8,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaD
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """The number of the last revision in migrations/versions: what that folder makes is what stands here (a test looks)."""
 
 metadata = MetaData()
@@ -123,6 +123,7 @@ leases = Table(
     Column("dataset", String, primary_key=True),
     Column("run", String, primary_key=True),
     Column("holder", String, nullable=False),
+    Column("seat", String),
     Column("host", String, nullable=False),
     Column("pid", Integer, nullable=False),
     Column("machine", String, nullable=False),

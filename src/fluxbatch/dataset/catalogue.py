@@ -3,7 +3,7 @@
 catalogue.jsonl           the header, then one line a part; rewritten whole at each change
 catalogue/                in a store: an entry for each part that was sealed since (see lines.py)
 data/train-00000.parquet  the parts; one that is not listed is not part of the dataset
-.fluxbatch/               spool/, quarantine/ and lock
+.fluxbatch/               spool/, quarantine/ and lock; chunks/ while a batch is made in chunks (see chunks.py)
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ from fluxbatch.models.money import ZERO, Money
 
 INNER = ".fluxbatch"
 """The folder within a dataset that is nobody else's: spool, quarantine, lock."""
+CHUNKS = "chunks"
 _PART = re.compile(r"train-([0-9]{5,})(?:-[0-9a-f]{8})?\.parquet")
 
 
@@ -49,6 +50,8 @@ class Dataset:
 
     def __init__(self, folder: Place, header: Header, parts: Sequence[Part]) -> None:
         self.folder = folder
+        self.home = folder
+        """Where its readers look: another folder only for a chunk's."""
         self.header = header
         self.parts: tuple[Part, ...] = tuple(parts)
         self.schema: pa.Schema = part_schema(header.own_schema, header.version)
@@ -100,6 +103,22 @@ class Dataset:
         dataset = cls(folder, header, ())
         dataset._write(tuple(parts))
         return dataset
+
+    def chunk(self, name: str) -> Dataset:
+        """Rooms of its own for one chunk of this dataset: what is made there carries this dataset's id, and is listed
+        there until it is taken in (`chunks.py`)."""
+        folder = self.folder / INNER / CHUNKS / name
+        _make_folders(folder)
+        with locked(folder):
+            if not Dataset.exists(folder):
+                write_lines(folder, self.header, ())
+        chunk = Dataset.open(folder)
+        chunk.home = self.folder
+        return chunk
+
+    @property
+    def chunks_folder(self) -> Place:
+        return self.folder / INNER / CHUNKS
 
     @classmethod
     def exists(cls, folder: Place) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -49,6 +50,31 @@ _FAILURE = tuple(map(pa.field, FAILURE_COLUMNS, _ENDING))
 def check_failures(path: Place) -> None:
     """Damaged when the file is not as it was written."""
     check_rewritten(path, _SETTINGS)
+
+
+def join_failures(path: Place, sources: Iterable[Place]) -> None:
+    """Put the failures of several chunks one after the other into one file, durably. Without any there is no file, and
+    an earlier run's is removed."""
+    draft: files.Draft | Upload | None = None
+    with ExitStack() as stack:
+        writer: pq.ParquetWriter | None = None
+        for source in sources:
+            if not source.exists():
+                continue
+            file = stack.enter_context(pq.ParquetFile(place.source(source)))
+            if writer is None:
+                draft = place.draft(path)
+                stack.callback(draft.drop)
+                writer = pq.ParquetWriter(draft.file, file.schema_arrow, **_SETTINGS)
+            with place.told(path):
+                for group in range(file.num_row_groups):
+                    writer.write_table(file.read_row_group(group))
+        if draft is None or writer is None:
+            place.remove(path)
+            return
+        with place.told(path):
+            writer.close()
+        draft.keep()
 
 
 class FailureWriter:

@@ -8,6 +8,9 @@ from fluxbatch.dataset import place
 from fluxbatch.dataset.place import Place
 from fluxbatch.errors import StorageError
 
+REASON = ".reason"
+"""How the file beside is called that says why."""
+
 
 class Damaged(StorageError):
     """What is on the disk is not what was written."""
@@ -28,7 +31,7 @@ def set_aside(path: Place, quarantine: Place, reason: str) -> SetAside:
     """
     place.make_folders(quarantine)
     target = _free_name(quarantine, path.name)
-    place.put_atomic(target.with_name(f"{target.name}.reason"), f"{path}\n{reason}\n".encode())
+    place.put_atomic(target.with_name(f"{target.name}{REASON}"), f"{path}\n{reason}\n".encode())
     place.move(path, target)
     return SetAside(target, reason)
 

@@ -3,6 +3,7 @@
 a name that was not synced yet       synced, before anything is built on it: a power cut may follow the kill
 a temp file                          removed: its writer is dead, the lock says so
 a claim, in a store                  removed: the dataset is made
+what a chunk has left (chunks.py)    moved in
 a part in place, not listed          verified, then listed; set aside when it is damaged or a copy
 a spool file that stands in a part   removed
 any other spool file                 verified; the ledger books or adopts it
@@ -15,6 +16,7 @@ from datetime import UTC, datetime
 
 from fluxbatch.dataset import kept, place
 from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dataset.chunks import take_in
 from fluxbatch.dataset.claim import claims_left
 from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.parts import check_belongs, file_sha256, picture_rows
@@ -54,6 +56,9 @@ def recover(dataset: Dataset, spool: Spool) -> Recovered:
     for folder in (dataset.folder, dataset.data_folder, spool.folder):
         place.sync_folder(folder)
     listed, quarantined = _list_parts(dataset)
+    if take_in(dataset):
+        more = _list_parts(dataset)
+        listed, quarantined = listed + more[0], quarantined + more[1]
     before = len(spool.quarantined)
     entries = list(spool.entries())
     sealed = _standing(dataset, {(entry.key, entry.attempt) for entry in entries})
