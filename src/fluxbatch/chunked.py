@@ -55,8 +55,10 @@ def check(job: Job, count: int) -> None:
 
 def cut(ready: Prepared, count: int) -> list[Chunk]:
     """Contiguous slices that hold the whole manifest, each with as many due pictures as the others; fewer where fewer
-    pictures are due."""
+    pictures are due, and none where none is."""
     total = ready.plan.due
+    if not total:
+        return []
     count = min(count, total)
     starts: list[int] = []
     due, last = 0, 1
