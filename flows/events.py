@@ -15,10 +15,10 @@ from typing import Any
 
 from prefect.events import emit_event
 
-from fluxbatch.batch import Batch
 from fluxbatch.dispatch.drift import Drift
 from fluxbatch.dispatch.stop import StoppedBy
 from fluxbatch.models.money import exact
+from fluxbatch.prepare import Prepared
 from fluxbatch.summary import Summary
 
 BUDGET_REACHED = "fluxbatch.budget.reached"
@@ -28,9 +28,9 @@ RUN_STOPPED = "fluxbatch.run.stopped"
 TOLD = ("stopped_by", "reason", "asked", "made", "left", "failed", "unknown", "budget_usd", "spent_usd", "unknown_usd")
 
 
-def resource_of(batch: Batch) -> dict[str, str]:
+def resource_of(ready: Prepared) -> dict[str, str]:
     """The dataset, as automations match it."""
-    dataset = batch.prepared.dataset
+    dataset = ready.dataset
     return {
         "prefect.resource.id": f"fluxbatch.dataset.{dataset.id}",
         "prefect.resource.name": dataset.folder.name,
@@ -39,7 +39,7 @@ def resource_of(batch: Batch) -> dict[str, str]:
     }
 
 
-def tell_drift(batch: Batch, drift: Drift) -> None:
+def tell_drift(ready: Prepared, drift: Drift) -> None:
     """A model's charges have left the price list."""
     payload = {
         "model": drift.model,
@@ -48,17 +48,17 @@ def tell_drift(batch: Batch, drift: Drift) -> None:
         "expected_neurons": exact(drift.expected.neurons),
         "charged_neurons": exact(drift.actual.neurons),
         "message": str(drift),
-        "run": batch.prepared.run,
+        "run": ready.run,
     }
-    emit_event(PRICE_DRIFT, resource=resource_of(batch), payload=payload)
+    emit_event(PRICE_DRIFT, resource=resource_of(ready), payload=payload)
 
 
-def tell_end(batch: Batch, summary: Summary) -> None:
+def tell_end(ready: Prepared, summary: Summary) -> None:
     """How the run ended, when something stopped it."""
     if summary.stopped_by is None:
         return
     told = summary.to_dict()
-    payload: dict[str, Any] = {name: told[name] for name in TOLD} | {"run": batch.prepared.run}
+    payload: dict[str, Any] = {name: told[name] for name in TOLD} | {"run": ready.run}
     if summary.stopped_by is StoppedBy.BUDGET:
-        emit_event(BUDGET_REACHED, resource=resource_of(batch), payload=payload)
-    emit_event(RUN_STOPPED, resource=resource_of(batch), payload=payload)
+        emit_event(BUDGET_REACHED, resource=resource_of(ready), payload=payload)
+    emit_event(RUN_STOPPED, resource=resource_of(ready), payload=payload)

@@ -10,11 +10,12 @@ import argparse
 import asyncio
 import logging
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +25,24 @@ from prefect.client.schemas.objects import State
 from prefect.logging.handlers import APILogHandler
 from prefect.runtime import flow_run
 from prefect.states import Cancelled, Completed, Failed
+from pydantic_core import to_jsonable_python
 from rich.console import Console
 from rich.markdown import Markdown
 
 import flows  # noqa: F401 - sets what Prefect reads when it is imported
 from flows import parameters as p
 from flows.credentials import with_credentials
+from flows.fan_out import FanOut
 from flows.outage import go_on_without_a_screen, keep_running_without_a_slot, stopped_with_its_worker
 from flows.shown import named, publish, shown
 from fluxbatch.batch import Batch, Shard
-from fluxbatch.dispatch.stop import StoppedBy
+from fluxbatch.chunked import begun, check, joined
+from fluxbatch.dispatch.stop import Stop, StoppedBy
 from fluxbatch.errors import DatasetInUse
 from fluxbatch.foreground import stop_on_signals
 from fluxbatch.job import Job
 from fluxbatch.models.money import exact, parse_usd
-from fluxbatch.prepare import prepared
+from fluxbatch.prepare import Prepared, prepared
 from fluxbatch.report import REPORT
 from fluxbatch.run import drive, open_batch, simulated
 from fluxbatch.settings import Settings, load_settings
@@ -49,6 +53,9 @@ log = logging.getLogger("fluxbatch.flow")
 RUN: ContextVar[str] = ContextVar("RUN", default="")
 SHARD: ContextVar[str] = ContextVar("SHARD", default="")
 """What a log line is about: the run, and the rows of a shard's task."""
+
+CarryOut = Callable[[Job], Awaitable[State[dict[str, Any]]]]
+"""Makes what a job asks for, and says how that is to be shown."""
 
 keep_running_without_a_slot()
 
@@ -95,10 +102,15 @@ async def generate_dataset(
     max_in_flight: p.MaxInFlight = None,
     rows_per_shard: p.RowsPerShard = None,
     simulate: p.Simulate = False,
+    chunks: p.Chunks = None,
 ) -> State[dict[str, Any]]:
     """Make the pictures of a manifest within a budget. Run it again to go on: nothing is paid twice."""
-    settings = settings_of(locals())
+    given = locals()
+    settings = settings_of(given)
     job = job_of(manifest, out, budget_usd, settings, columns, own_columns, simulate)
+    if chunks is not None:
+        check(job, chunks)
+        return await carry_out(job, credentials, partial(_carry_out_in_chunks, count=chunks, given=given))
     return await carry_out(job, credentials)
 
 
@@ -116,14 +128,14 @@ def job_of(
     return Job(manifest, out, budget, settings, columns or {}, frozenset(own or ()), simulate)
 
 
-async def carry_out(job: Job, credentials: str | None) -> State[dict[str, Any]]:
-    """Run the job as this flow run; the state that Prefect is to show."""
+async def carry_out(job: Job, credentials: str | None, how: CarryOut | None = None) -> State[dict[str, Any]]:
+    """Run the job as this flow run (or as `how` does it); the state that Prefect is to show."""
     go_on_without_a_screen()
     with _logged_by_prefect():
         if not job.simulate:
             job = replace(job, settings=await with_credentials(job.settings, credentials))
         try:
-            return await _carry_out(job)
+            return await (how or _carry_out)(job)
         except DatasetInUse as error:
             if job.settings.if_running != "leave":
                 raise
@@ -133,15 +145,39 @@ async def carry_out(job: Job, credentials: str | None) -> State[dict[str, Any]]:
 async def _carry_out(job: Job) -> State[dict[str, Any]]:
     with simulated(job) as served, prepared(served) as ready:
         RUN.set(ready.run)
-        async with open_batch(ready) as batch, _signals(batch), shown(batch):
+        async with open_batch(ready) as batch, _signals(batch.stop), shown(ready, batch.tally):
             plan = ready.plan
             log.info("%d pictures are due, %d fit; expected $%s", plan.due, plan.fits_now, exact(plan.expected.usd))
             await drive(batch, lambda shard: _shard_task(batch, shard))
     # Only now: a Prefect server that is away is waited for, and the next run need not wait for that.
     assert batch.summary is not None
-    state = _state(batch.summary)
-    log.info("%s; dataset %s, report %s", state.message, job.out, job.out / REPORT)
-    await publish(batch, batch.summary, job.manifest.name)
+    return await _told(ready, batch.summary)
+
+
+async def _carry_out_in_chunks(job: Job, count: int, given: dict[str, Any]) -> State[dict[str, Any]]:
+    """The same by other runs, each of which makes a chunk; this one holds the dataset, and makes it whole."""
+    with prepared(job) as ready:
+        RUN.set(ready.run)
+        fan_out = FanOut(ready, to_jsonable_python({**given, "chunks": None}))
+        chunks = await asyncio.to_thread(begun, ready, count)
+        log.info(
+            "%d pictures are due, in %d chunks; expected $%s",
+            ready.plan.due,
+            len(chunks),
+            exact(ready.plan.expected.usd),
+        )
+        async with _signals(fan_out.stop), shown(ready, fan_out.tally):
+            await fan_out.make(chunks)
+        summary = await asyncio.to_thread(joined, ready, fan_out.ends, fan_out.stop)
+    return await _told(ready, summary)
+
+
+async def _told(ready: Prepared, summary: Summary) -> State[dict[str, Any]]:
+    """What Prefect is to show of a run that has ended, and is told beside."""
+    state, folder = _state(summary), ready.dataset.folder
+    log.info("%s; dataset %s, report %s", state.message, folder, folder / REPORT)
+    if ready.job.chunk is None:  # a chunk's end is told by its batch
+        await publish(ready, summary, ready.job.manifest.name)
     return state
 
 
@@ -161,11 +197,11 @@ async def _shard_task(batch: Batch, shard: Shard) -> None:
 
 
 @asynccontextmanager
-async def _signals(batch: Batch) -> AsyncIterator[None]:
+async def _signals(run: Stop) -> AsyncIterator[None]:
     """SIGTERM and Ctrl-C drain what is in flight, before Prefect's own answer would end the process."""
     current = asyncio.current_task()
     assert current is not None
-    with stop_on_signals(batch, current), stopped_with_its_worker(batch):
+    with stop_on_signals(run, current), stopped_with_its_worker(run):
         yield
 
 
@@ -184,7 +220,7 @@ def _state(summary: Summary) -> State[dict[str, Any]]:
             return Failed(message=f"{summary.reason} ({told})", data=summary.to_dict())
 
 
-class _Told(logging.Formatter):
+class _Labelled(logging.Formatter):
     """Log lines say their run and, where they belong to one, their shard."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -196,7 +232,7 @@ class _Told(logging.Formatter):
 def _logged_by_prefect() -> Iterator[None]:
     """fluxbatch's log lines go to the flow run as well."""
     logger, handler = logging.getLogger("fluxbatch"), APILogHandler()
-    handler.setFormatter(_Told())
+    handler.setFormatter(_Labelled())
     before = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

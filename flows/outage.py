@@ -19,8 +19,7 @@ from prefect.logging.handlers import PrefectConsoleHandler
 from prefect.runtime import flow_run
 from prefect.states import Running
 
-from fluxbatch.batch import Batch
-from fluxbatch.dispatch.stop import StoppedBy
+from fluxbatch.dispatch.stop import Stop, StoppedBy
 from fluxbatch.outlive import CONNECTION
 
 log = logging.getLogger("fluxbatch.flow")
@@ -65,7 +64,7 @@ def go_on_without_a_screen() -> None:
 
 
 @contextmanager
-def stopped_with_its_worker(batch: Batch) -> Iterator[None]:
+def stopped_with_its_worker(stop: Stop) -> Iterator[None]:
     """A run whose worker is stopped, or which is cancelled, sends nothing more and takes in what is in flight."""
     if CONNECTION not in os.environ:
         yield
@@ -76,9 +75,7 @@ def stopped_with_its_worker(batch: Batch) -> Iterator[None]:
 
         def ended() -> None:
             loop.remove_reader(connection)
-            batch.stop.request(
-                StoppedBy.SIGNAL, "cancelled, or its worker has ended; what was in flight was waited for"
-            )
+            stop.request(StoppedBy.SIGNAL, "cancelled, or its worker has ended; what was in flight was waited for")
 
         loop.add_reader(connection, ended)
         connection.send(b"!")

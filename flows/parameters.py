@@ -121,6 +121,15 @@ MaxInFlight = Annotated[
 RowsPerShard = Annotated[
     int | None, _shown("Rows a shard", "Pictures a shard: a task here, a part of the dataset; None: 500", ge=1)
 ]
+Chunks = Annotated[
+    int | None,
+    _shown(
+        "Chunks",
+        "So many runs of the deployment chunk make it, on all workers of the pool; None: this run alone",
+        ge=1,
+        le=1_000,
+    ),
+]
 SkipInvalid = Annotated[
     bool, _shown("Skip invalid rows", "Go on without the rows that cannot be sent (they go to rejected.parquet)")
 ]

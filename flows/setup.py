@@ -40,7 +40,7 @@ HEARTBEATS_MIN = 3
 HEARTBEAT = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
 AUTOMATION = "fluxbatch: a run without a heartbeat is crashed"
 VARIABLE = "fluxbatch_setup"
-FLOWS = ("generate-dataset", "generate-sweep", "reconcile-dataset")
+FLOWS = ("generate-dataset", "generate-chunk", "generate-sweep", "reconcile-dataset")
 MADE, CHANGED, FOUND = "made", "changed", "found"
 
 

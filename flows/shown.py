@@ -38,10 +38,11 @@ from flows.outage import (
     say_that_it_is_alive,
     until_it_is_back,
 )
-from fluxbatch.batch import Batch
 from fluxbatch.dataset.place import Place
 from fluxbatch.dispatch.stop import StoppedBy
+from fluxbatch.dispatch.tally import Tally
 from fluxbatch.models.money import Money, decimal_usd, exact
+from fluxbatch.prepare import Prepared
 from fluxbatch.report import REPORT, picture_rows, spend_rows, to_markdown
 from fluxbatch.summary import Summary
 
@@ -55,10 +56,10 @@ PERCENTILES = (0.5, 0.9, 0.99)
 
 
 @asynccontextmanager
-async def shown(batch: Batch) -> AsyncIterator[None]:
-    """The run's name, and a progress artifact that moves while the block lasts."""
+async def shown(ready: Prepared, tally: Tally) -> AsyncIterator[None]:
+    """The run's name, and a progress artifact that moves with the tally while the block lasts."""
     done = asyncio.Event()
-    mover = asyncio.create_task(_move(batch, done))
+    mover = asyncio.create_task(_move(ready, tally, done))
     try:
         yield
     finally:
@@ -67,30 +68,30 @@ async def shown(batch: Batch) -> AsyncIterator[None]:
         mover.cancel()
 
 
-async def publish(batch: Batch, summary: Summary, title: str) -> None:
+async def publish(ready: Prepared, summary: Summary, title: str) -> None:
     """What came of the run. Waits for a server that is away, within reason: then the state becomes true as well."""
     with out_of_the_way("how the run ended"):
-        tell_end(batch, summary)
+        tell_end(ready, summary)
     patience_s = STOPPED_BACK_S if summary.stopped_by is StoppedBy.SIGNAL else BACK_MAX_S
     if not await until_it_is_back(patience_s):
         return
     for what, told in (
-        ("the summary", partial(_summary, batch, summary, title)),
+        ("the summary", partial(_summary, ready, summary, title)),
         ("the spend", partial(_spend, summary, title)),
-        ("the parts", partial(_parts, batch)),
-        ("the variable", partial(_variable, batch, summary)),
+        ("the parts", partial(_parts, ready)),
+        ("the variable", partial(_variable, ready, summary)),
     ):
         with out_of_the_way(what):
             async with asyncio.timeout(TELL_MAX_S):
                 await told()
 
 
-async def _move(batch: Batch, done: asyncio.Event) -> None:
+async def _move(ready: Prepared, tally: Tally, done: asyncio.Event) -> None:
     """At most every two seconds. An update that fails is left out: the next one says the same and more."""
-    mover = _Mover(batch)
+    mover = _Mover(ready, tally)
     with out_of_the_way("the name"):
         async with asyncio.timeout(PROGRESS_MAX_S):
-            await _rename(batch)
+            await _rename(ready)
     while True:
         is_last = done.is_set()
         with suppress(TimeoutError):
@@ -107,17 +108,18 @@ async def _move(batch: Batch, done: asyncio.Event) -> None:
 class _Mover:
     """What has been shown so far."""
 
-    batch: Batch
+    ready: Prepared
+    tally: Tally
     artifact: UUID | None = None
     drifts: set[str] = field(default_factory=set)
     looked_at_s: float = field(default_factory=time.monotonic)
 
     async def move(self) -> None:
-        tally = self.batch.tally
+        tally = self.tally
         for model in tally.watch.said.keys() - self.drifts:
             self.drifts.add(model)
             with out_of_the_way("the drift of a price"):
-                tell_drift(self.batch, tally.watch.said[model])
+                tell_drift(self.ready, tally.watch.said[model])
         if not await is_up():  # asked without a retry: Prefect's client would try for a minute
             return
         with out_of_the_way("the progress"):
@@ -136,13 +138,13 @@ class _Mover:
             await aupdate_progress_artifact(self.artifact, progress=share)
 
 
-async def _rename(batch: Batch) -> None:
+async def _rename(ready: Prepared) -> None:
     """The models are known only now that the manifest was read."""
-    names = list(dict.fromkeys(shape.model.name for shape in batch.prepared.plan.shapes))
+    names = list(dict.fromkeys(shape.model.name for shape in ready.plan.shapes))
     identity = flow_run.get_id()
     if names and identity is not None:
         more = f"+{len(names) - MODELS_NAMED}" if len(names) > MODELS_NAMED else ""
-        job = batch.prepared.job
+        job = ready.job
         name = named(
             job.manifest, job.out, "+".join(names[:MODELS_NAMED]) + more, exact(decimal_usd(job.budget_nano_usd))
         )
@@ -160,8 +162,8 @@ async def _spend(summary: Summary, title: str) -> None:
     await acreate_table_artifact(rows, key="spend", description=f"{title}: what was made and spent")
 
 
-async def _parts(batch: Batch) -> None:
-    run, parts = batch.prepared.run, batch.prepared.dataset.parts
+async def _parts(ready: Prepared) -> None:
+    run, parts = ready.run, ready.dataset.parts
     rows = [
         {
             "part": part.file,
@@ -169,20 +171,20 @@ async def _parts(batch: Batch) -> None:
             "MB": round(part.size_bytes / 1e6, 2),
             "usd": exact(Money(part.nano_usd, part.centineurons).usd),
             "sealed": part.sealed_at,
-            "by this run": "yes" if part.run_id == run else "",
+            "by this run": "yes" if part.run_id.startswith(run) else "",
         }
         for part in parts[-PARTS_SHOWN:]
     ]
     more = f"; the last {PARTS_SHOWN:,} are shown" if len(parts) > PARTS_SHOWN else ""
-    folder = batch.prepared.dataset.folder
+    folder = ready.dataset.folder
     files = "file" if len(parts) == 1 else "files"
     await acreate_table_artifact(rows, key="parts", description=f"{len(parts):,} Parquet {files} of {folder}{more}")
 
 
-async def _summary(batch: Batch, summary: Summary, title: str) -> None:
-    folder = batch.prepared.dataset.folder
+async def _summary(ready: Prepared, summary: Summary, title: str) -> None:
+    folder = ready.dataset.folder
     lines = [to_markdown(summary, title)]
-    latencies = await asyncio.to_thread(_latencies, batch)
+    latencies = await asyncio.to_thread(_latencies, ready)
     if latencies:
         lines.append(
             "| seconds a picture | |\n|---|---:|\n" + "\n".join(f"| {n} | {s:.1f} |" for n, s in latencies) + "\n"
@@ -195,10 +197,10 @@ def _link(place: Place) -> str:
     return place.resolve().as_uri() if isinstance(place, Path) else str(place)
 
 
-def _latencies(batch: Batch) -> list[tuple[str, float]]:
+def _latencies(ready: Prepared) -> list[tuple[str, float]]:
     """How long this run's pictures took, by percentile; empty when it made none."""
-    made = batch.prepared.dataset.to_pandas(["run_id", "latency_s"])
-    seconds = made.loc[made["run_id"] == batch.prepared.run, "latency_s"]
+    made = ready.dataset.to_pandas(["run_id", "latency_s"])
+    seconds = made.loc[made["run_id"].str.startswith(ready.run), "latency_s"]
     if seconds.empty:
         return []
     return [
@@ -207,15 +209,15 @@ def _latencies(batch: Batch) -> list[tuple[str, float]]:
     ]
 
 
-async def _variable(batch: Batch, summary: Summary) -> None:
+async def _variable(ready: Prepared, summary: Summary) -> None:
     """`fluxbatch_spend_<dataset>`, for automations and other flows. Amounts are exact decimal text."""
-    told, dataset = summary.to_dict(), batch.prepared.dataset
+    told, dataset = summary.to_dict(), ready.dataset
     names = ("budget_usd", "spent_usd", "unknown_usd", "made", "already", "left", "stopped_by")
     value: dict[str, Any] = {name: told[name] for name in names}
     value |= {
         "dataset": dataset.id,
         "folder": str(dataset.folder),
-        "run": batch.prepared.run,
+        "run": ready.run,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
     name = variable_name(dataset.folder.name)

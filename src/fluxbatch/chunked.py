@@ -1,7 +1,7 @@
 """A batch in chunks: how a manifest is cut, and how what its chunks have made becomes one dataset again.
 
     prepared(job)        the dataset is held, the manifest sound, the plan made: nobody has paid anything yet
-      cut(ready, 4)      contiguous slices with as many due pictures each
+      begun(ready, 4)    contiguous slices with as many due pictures each
         …                each is run as a job with a `Chunk`, anywhere: `prepared`, `open_batch`, `drive`
       joined(ready, …)   their parts are moved into the dataset and listed, their failures and figures put together
 
@@ -51,6 +51,13 @@ def check(job: Job, count: int) -> None:
             f"chunks and {', '.join(given)} exclude each other: a chunk sees its own rows only; run it without chunks, "
             "or write what you want of it to a manifest of its own"
         )
+
+
+def begun(ready: Prepared, count: int) -> list[Chunk]:
+    """Note that the batch has begun; its chunks."""
+    with ready.store.transaction() as tx:
+        side.open_run(tx, ready.run, ready.dataset.id, str(ready.job.manifest), ready.job.now_us())
+    return cut(ready, count)
 
 
 def cut(ready: Prepared, count: int) -> list[Chunk]:
@@ -110,6 +117,12 @@ def sign_of(ready: Prepared, chunk: Chunk) -> Sign:
         return Sign(None if found is None else found.summary, found is not None or lease is not None, silent)
 
     return ready.store.read(look)
+
+
+def pictures_of(ready: Prepared, chunk: Chunk | None = None) -> int:
+    """How many pictures the ledger has booked for the dataset, or for one run of a chunk."""
+    run = None if chunk is None else chunk.run
+    return ready.store.read(lambda tx: ledger.pictures(tx, ready.dataset.id, run))
 
 
 def balance_of(ready: Prepared) -> Balance:

@@ -36,8 +36,6 @@ class Hold:
     run: str
     length_s: float = lease.LENGTH_S
     now_us: Callable[[], int] | None = None
-    batch: str | None = None
-    """Of a chunk, the run that has begun its batch."""
     _end: threading.Event = field(default_factory=threading.Event)
 
     @property
@@ -57,16 +55,6 @@ class Hold:
     def checked(self, tx: Transaction) -> None:
         """The same within a transaction; nobody takes the dataset over before that has ended."""
         lease.check(tx, self.dataset, self.run)
-
-    def check_batch(self) -> None:
-        """UsageError when this is a chunk of a batch that has ended: nobody would take in what it makes."""
-        if self.batch is None:
-            return
-        with self.store.reading() as tx:
-            if all(one.run != self.batch for one in lease.leases_of(tx, self.dataset)):
-                raise UsageError(
-                    f"the batch {self.batch} has ended, and this chunk of it with it; begin the batch again"
-                )
 
     async def beat(self, journal: Journal) -> None:
         """One heartbeat, with whatever else is committed just now. LeaseLost when another run has the dataset."""
@@ -118,7 +106,7 @@ def holding(
     `holder` and `seat`: of a chunk, the run whose batch it is, and the name of the chunk.
     """
     with dataset.hold():
-        hold = Hold(store, dataset.id, run, length_s, now_us, holder)
+        hold = Hold(store, dataset.id, run, length_s, now_us)
         taken = _take(hold, dataset, holder, seat)
         if isinstance(taken, Busy):
             left = f"or is taken for dead after {taken.left_s:.0f} s of silence"
@@ -130,6 +118,13 @@ def holding(
                 yield hold
         finally:
             _release(hold)
+
+
+def check_batch(store: Store, dataset: str, batch: str) -> None:
+    """UsageError when the batch of a chunk has ended: nobody would take in what it makes."""
+    with store.reading() as tx:
+        if all(one.run != batch for one in lease.leases_of(tx, dataset)):
+            raise UsageError(f"the batch {batch} has ended, and this chunk of it with it; begin the batch again")
 
 
 def _take(hold: Hold, dataset: Dataset, holder: str | None, seat: str | None) -> Taken | Busy:

@@ -30,7 +30,7 @@ from fluxbatch.dataset.header import PriceList
 from fluxbatch.dataset.spool import Spool
 from fluxbatch.dispatch.retry import is_due
 from fluxbatch.errors import ManifestError
-from fluxbatch.held import Hold, holding, when_free
+from fluxbatch.held import Hold, check_batch, holding, when_free
 from fluxbatch.job import Job, credentials_of
 from fluxbatch.manifest.reader import Manifest, Rejected
 from fluxbatch.manifest.rejected import RejectedWriter
@@ -103,11 +103,11 @@ def _hold(
         dataset = open_dataset(job.out, manifest.own_schema, job.is_simulated, prices)
         now_us = None if job.clock is None else job.now_us
         if (chunk := job.chunk) is not None:
+            check_batch(store, dataset.id, chunk.batch)
             dataset = dataset.chunk(chunk.name)
         batch, seat = (None, None) if chunk is None else (chunk.batch, chunk.name)
         held = holding(dataset, store, run, job.settings.lease, holder=batch, seat=seat, now_us=now_us)
         hold = stack.enter_context(held)
-        hold.check_batch()
         found.append((dataset, hold))
 
     waited = when_free(take, wait=job.settings.if_running == "wait")

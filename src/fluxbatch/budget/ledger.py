@@ -225,6 +225,13 @@ def mark_part_booked(tx: Connection, dataset: str, sha256: str) -> None:
     tx.execute(insert_into(tx, booked_parts).values(dataset=dataset, sha256=sha256).on_conflict_do_nothing())
 
 
+def pictures(tx: Connection, dataset: str, run: str | None = None) -> int:
+    """How many pictures are booked, by this run or by all."""
+    made = (attempts.c.dataset == dataset, attempts.c.state == State.POSTED, attempts.c.end == End.MADE)
+    where = made if run is None else (*made, attempts.c.run == run)
+    return tx.execute(sa.select(sa.func.count()).where(*where)).scalar_one()
+
+
 def open_attempts(tx: Connection, dataset: str) -> list[OpenAttempt]:
     """The attempts whose charge is not known, oldest first; one that is still on its way counts as lost so far."""
     where = (attempts.c.dataset == dataset) & attempts.c.state.in_((State.SENT, State.UNKNOWN))
