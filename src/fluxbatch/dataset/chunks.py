@@ -15,6 +15,7 @@ from dataclasses import replace
 from fluxbatch.dataset import place
 from fluxbatch.dataset.catalogue import Dataset, lock_file, quarantine_of
 from fluxbatch.dataset.lines import readable_lines
+from fluxbatch.dataset.parts import file_sha256
 from fluxbatch.dataset.place import Place, name_of
 from fluxbatch.dataset.quarantine import REASON, set_aside
 
@@ -52,13 +53,16 @@ def _take_parts(dataset: Dataset, chunk: Dataset) -> None:
     for part in chunk.parts:
         path = chunk.path(part)
         if part.sha256 in known:
-            place.remove(path)  # it was moved before, and the mover died; in a store the first name outlives the second
+            place.remove(path)  # it was moved before; a power cut, or a store, may leave both names
         elif path.exists():
             target = dataset.next_part()
             place.move(path, target)
             dataset.add_part(replace(part, file=place.below(dataset.folder, target)))
     for path in sorted(chunk.data_folder.glob("train-*.parquet"), key=name_of):
-        place.move(path, dataset.next_part())
+        if file_sha256(path) in known:
+            place.remove(path)
+        else:
+            place.move(path, dataset.next_part())
 
 
 def _take_spool(dataset: Dataset, chunk: Dataset) -> None:
@@ -66,7 +70,7 @@ def _take_spool(dataset: Dataset, chunk: Dataset) -> None:
     for path in sorted(chunk.spool_folder.glob("[!.]*.row"), key=name_of):
         target = dataset.spool_folder / path.name
         if target.exists() and target.read_bytes() == path.read_bytes():
-            place.remove(path)  # in a store: it was copied, and the mover died
+            place.remove(path)  # the same: it was moved before
             continue
         if target.exists():
             set_aside(target, dataset.quarantine, "another picture came for the same key and attempt")
