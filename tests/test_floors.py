@@ -23,7 +23,7 @@ FLOORS = (
     {"manifest", "settings", "simulator"},
     {"budget", "cloudflare", "dataset"},
     {"dispatch"},
-    {"held", "job", "start", "summary"},
+    {"held", "holder", "job", "start", "summary"},
     {"prepare", "report", "tell"},
     {"batch", "budgets", "examine", "ledgers", "listing", "reconciled", "swept"},
     {"reconcile", "repair", "run", "screen"},

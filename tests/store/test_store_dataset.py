@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -214,12 +216,12 @@ def test_a_claim_of_this_machines_dead_is_known_for_one(bucket: Bucket) -> None:
 def test_one_machine_holds_it_once_and_a_death_gives_it_back(stored: Dataset) -> None:
     other = Dataset.open(stored.folder)
     with stored.hold():
-        assert other.is_held
+        assert other.held_by == f"process {os.getpid()} on {platform.node()}"
         with pytest.raises(DatasetInUse, match=r"s3://.*is working on this dataset"), other.hold():
             raise AssertionError("held twice")
-    assert not other.is_held
+    assert other.held_by is None
     with other.hold():
-        assert stored.is_held
+        assert stored.held_by
 
 
 @pytest.mark.parametrize(
