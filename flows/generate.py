@@ -32,15 +32,15 @@ from flows import parameters as p
 from flows.credentials import with_credentials
 from flows.outage import go_on_without_a_screen, keep_running_without_a_slot, stopped_with_its_worker
 from flows.shown import named, publish, shown
+from flows.waiting import StoppedWaiting, prepared_in_turn
 from fluxbatch.batch import Batch, Shard
 from fluxbatch.dispatch.stop import StoppedBy
 from fluxbatch.errors import DatasetInUse
 from fluxbatch.foreground import stop_on_signals
 from fluxbatch.job import Job
 from fluxbatch.models.money import exact, parse_usd
-from fluxbatch.prepare import prepared
 from fluxbatch.report import REPORT
-from fluxbatch.run import drive, open_batch, simulated
+from fluxbatch.run import drive, open_batch
 from fluxbatch.settings import Settings, load_settings
 from fluxbatch.summary import Summary
 
@@ -128,10 +128,12 @@ async def carry_out(job: Job, credentials: str | None) -> State[dict[str, Any]]:
             if job.settings.if_running != "leave":
                 raise
             return Completed(message=f"left: {error.by} is working on {job.out}")
+        except StoppedWaiting:
+            return Cancelled(message="interrupted while it waited for another run; nothing was sent")
 
 
 async def _carry_out(job: Job) -> State[dict[str, Any]]:
-    with simulated(job) as served, prepared(served) as ready:
+    async with prepared_in_turn(job) as ready:
         RUN.set(ready.run)
         async with open_batch(ready) as batch, _signals(batch), shown(batch):
             plan = ready.plan
@@ -165,7 +167,7 @@ async def _signals(batch: Batch) -> AsyncIterator[None]:
     """SIGTERM and Ctrl-C drain what is in flight, before Prefect's own answer would end the process."""
     current = asyncio.current_task()
     assert current is not None
-    with stop_on_signals(batch, current), stopped_with_its_worker(batch):
+    with stop_on_signals(batch.stop, current), stopped_with_its_worker(batch.stop):
         yield
 
 

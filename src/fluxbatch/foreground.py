@@ -15,8 +15,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from fluxbatch import tell
-from fluxbatch.batch import Batch
-from fluxbatch.dispatch.stop import StoppedBy
+from fluxbatch.dispatch.stop import Stop, StoppedBy
 from fluxbatch.errors import DatasetInUse
 from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_INTERRUPTED
 from fluxbatch.job import Job
@@ -70,7 +69,7 @@ async def _run(ready: Prepared, console: Console) -> Summary | None:
     assert task is not None
     try:
         async with open_batch(ready) as batch:
-            with stop_on_signals(batch, task):
+            with stop_on_signals(batch.stop, task):
                 async with watched(batch, console):
                     await drive(batch, batch.work)
     except asyncio.CancelledError:
@@ -79,7 +78,7 @@ async def _run(ready: Prepared, console: Console) -> Summary | None:
 
 
 @contextmanager
-def stop_on_signals(batch: Batch, task: asyncio.Task[object]) -> Iterator[None]:
+def stop_on_signals(stopped: Stop, task: asyncio.Task[object]) -> Iterator[None]:
     """The first Ctrl-C or SIGTERM stops the sending and waits for what is in flight; the second ends it at once.
 
     Outside the main thread there are no signals to hear, and the block is simply run.
@@ -95,7 +94,7 @@ def stop_on_signals(batch: Batch, task: asyncio.Task[object]) -> Iterator[None]:
         heard += 1
         if heard > 1:
             task.cancel()
-        batch.stop.request(StoppedBy.SIGNAL, "interrupted; what was in flight was waited for")
+        stopped.request(StoppedBy.SIGNAL, "interrupted; what was in flight was waited for")
 
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
