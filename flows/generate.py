@@ -35,6 +35,7 @@ from flows.credentials import with_credentials
 from flows.fan_out import FanOut
 from flows.outage import go_on_without_a_screen, keep_running_without_a_slot, stopped_with_its_worker
 from flows.shown import named, publish, shown
+from flows.waiting import StoppedWaiting, prepared_in_turn
 from fluxbatch.batch import Batch, Shard
 from fluxbatch.chunked import begun, check, joined
 from fluxbatch.dispatch.stop import Stop, StoppedBy
@@ -42,9 +43,9 @@ from fluxbatch.errors import DatasetInUse
 from fluxbatch.foreground import stop_on_signals
 from fluxbatch.job import Job
 from fluxbatch.models.money import exact, parse_usd
-from fluxbatch.prepare import Prepared, prepared
+from fluxbatch.prepare import Prepared
 from fluxbatch.report import REPORT
-from fluxbatch.run import drive, open_batch, simulated
+from fluxbatch.run import drive, open_batch
 from fluxbatch.settings import Settings, load_settings
 from fluxbatch.summary import Summary
 
@@ -140,10 +141,12 @@ async def carry_out(job: Job, credentials: str | None, how: CarryOut | None = No
             if job.settings.if_running != "leave":
                 raise
             return Completed(message=f"left: {error.by} is working on {job.out}")
+        except StoppedWaiting:
+            return Cancelled(message="interrupted while it waited for another run; nothing was sent")
 
 
 async def _carry_out(job: Job) -> State[dict[str, Any]]:
-    with simulated(job) as served, prepared(served) as ready:
+    async with prepared_in_turn(job) as ready:
         RUN.set(ready.run)
         async with open_batch(ready) as batch, _signals(batch.stop), shown(ready, batch.tally):
             plan = ready.plan
@@ -156,7 +159,7 @@ async def _carry_out(job: Job) -> State[dict[str, Any]]:
 
 async def _carry_out_in_chunks(job: Job, count: int, given: dict[str, Any]) -> State[dict[str, Any]]:
     """The same by other runs, each of which makes a chunk; this one holds the dataset, and makes it whole."""
-    with prepared(job) as ready:
+    async with prepared_in_turn(job) as ready:
         RUN.set(ready.run)
         fan_out = FanOut(ready, to_jsonable_python({**given, "chunks": None}))
         chunks = await asyncio.to_thread(begun, ready, count)

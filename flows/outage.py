@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from socket import socket
 from typing import Any
@@ -65,12 +65,15 @@ def go_on_without_a_screen() -> None:
 
 @contextmanager
 def stopped_with_its_worker(stop: Stop) -> Iterator[None]:
-    """A run whose worker is stopped, or which is cancelled, sends nothing more and takes in what is in flight."""
+    """A run whose worker is stopped, or which is cancelled, sends nothing more and takes in what is in flight.
+
+    It is listened for while a run waits for its turn, and again while it sends: each on an end of its own.
+    """
     if CONNECTION not in os.environ:
         yield
         return
     loop = asyncio.get_running_loop()
-    with socket(fileno=int(os.environ.pop(CONNECTION))) as connection:
+    with socket(fileno=os.dup(int(os.environ[CONNECTION]))) as connection:
         connection.setblocking(False)
 
         def ended() -> None:
@@ -78,7 +81,8 @@ def stopped_with_its_worker(stop: Stop) -> Iterator[None]:
             stop.request(StoppedBy.SIGNAL, "cancelled, or its worker has ended; what was in flight was waited for")
 
         loop.add_reader(connection, ended)
-        connection.send(b"!")
+        with suppress(BrokenPipeError):  # it has ended already, which is read as any end of it
+            connection.send(b"!")
         try:
             yield
         finally:

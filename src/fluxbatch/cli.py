@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -53,6 +54,7 @@ from fluxbatch.options import (
     WidthOption,
     job_of,
 )
+from fluxbatch.unheard import fall_silent
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -186,6 +188,9 @@ def run(
     Example: fluxbatch run prompts.csv --out cats --budget 20 --free-only    (every night, for nothing)
 
     Example: fluxbatch run prompts.csv --out cats --budget 200 --project cats --run-budget 5 --if-running leave
+
+    A pipe that is closed (2>&1 | head, a pager) ends what is shown, not the run; Ctrl-C or SIGTERM stops it, and waits
+    for what is in flight.
 
     Exit codes: 0 complete (or left alone, --if-running leave), 2 bad usage or manifest, 3 stopped by the budget,
     4 complete but some rows failed, 5 stopped by the account or the platform, 130 interrupted.
@@ -336,4 +341,7 @@ def _same_command() -> str:
 def _console(stderr: bool = False) -> Any:
     from rich.console import Console
 
-    return Console(stderr=stderr, emoji=False)  # a path with :x: in it is no cross
+    console = Console(stderr=stderr, emoji=False)  # a path with :x: in it is no cross
+    if stderr:  # where a run and its errors are told: rich would end it, in the middle, when nobody reads that
+        console.on_broken_pipe = partial(fall_silent, sys.stderr)  # type: ignore[method-assign]
+    return console

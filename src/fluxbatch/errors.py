@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fluxbatch.plain import plain
+from fluxbatch.plain import with_its_end
 
 MESSAGE_MAX = 4_000
 
@@ -29,7 +29,7 @@ class FluxbatchError(Exception):
     outside: so it is plain, whoever shows it."""
 
     def __str__(self) -> str:
-        return plain(super().__str__(), MESSAGE_MAX)
+        return with_its_end(super().__str__(), MESSAGE_MAX)
 
 
 class UsageError(FluxbatchError):

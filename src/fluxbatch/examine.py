@@ -32,6 +32,7 @@ from fluxbatch.dataset.probe import try_rights
 from fluxbatch.dataset.spool import Spooled, scan
 from fluxbatch.dataset.verify import Finding, verify_dataset
 from fluxbatch.errors import DatasetError, DatasetInUse, FluxbatchError, ManifestError, StorageError
+from fluxbatch.holder import holder_of
 from fluxbatch.job import SIMULATOR_ACCOUNT_ID, credentials_of, defaults_of
 from fluxbatch.models.catalogue import MODELS
 from fluxbatch.models.money import Money, decimal_usd, exact
@@ -50,11 +51,13 @@ def show_status_of(folder: Place, settings: Settings, console: Console, *, as_js
     """What the dataset holds, what it has cost, and every charge that is not known."""
     folder = place_of(folder)
     dataset = Dataset.open(folder)
-    with contextlib.closing(Store(settings.ledger)) as store, store.reading() as tx:
-        balance = ledger.balance(tx, dataset.id)
-        unknown = ledger.open_attempts(tx, dataset.id)
-        decided = ledger.decisions(tx, dataset.id)
-        runs = side.last_runs(tx, dataset.id, 1)
+    with contextlib.closing(Store(settings.ledger)) as store:
+        by = holder_of(dataset, store)
+        with store.reading() as tx:
+            balance = ledger.balance(tx, dataset.id)
+            unknown = ledger.open_attempts(tx, dataset.id)
+            decided = ledger.decisions(tx, dataset.id)
+            runs = side.last_runs(tx, dataset.id, 1)
     in_spool = spooled(dataset)
     unknown = [one for one in unknown if (one.key, one.number) not in in_spool]  # the next start books those
     told: dict[str, Any] = {
@@ -66,7 +69,8 @@ def show_status_of(folder: Place, settings: Settings, console: Console, *, as_js
         "in_spool": len(in_spool),
         "not_known": len(unknown),
         "settled": _settled(decided),
-        "last_run": _last(runs[0], dataset.is_held) if runs else None,
+        "last_run": _last(runs[0], by is not None) if runs else None,
+        "held_by": by,
     }
     if not as_json:
         tell.show_status(console, told, balance, unknown)
@@ -118,13 +122,14 @@ def _looked_at(folder: Place, settings: Settings) -> tuple[list[Finding], str]:
         if not looks_like_one(folder):
             raise
         return [Finding(CATALOGUE, str(error).removesuffix(AND_REBUILD), REBUILD)], ""
-    was_held = dataset.is_held
     with contextlib.closing(Store(settings.ledger)) as store:
+        by = holder_of(dataset, store)
         findings = all_findings(store, dataset)
-    if findings and (was_held or dataset.is_held):
+        by = by or holder_of(dataset, store)
+    if findings and by is not None:
         raise DatasetInUse(
-            f"{folder}: a run is working on this dataset, so pictures move while they are compared with the ledger; "
-            "verify it again when the run is done"
+            f"{folder}: a run is working on this dataset ({by}), so pictures move while they are compared with the "
+            "ledger; verify it again when the run is done"
         )
     pictures = sum(part.rows for part in dataset.parts)
     return findings, f"{pictures:,} pictures in {len(dataset.parts)} parts are whole, and the ledger agrees"

@@ -25,6 +25,7 @@ from fluxbatch.report import REPORT
 from fluxbatch.run import drive, open_batch, simulated
 from fluxbatch.screen import watched
 from fluxbatch.summary import Summary
+from fluxbatch.unheard import say
 
 LOG_CHARACTERS_MAX = 4_000
 
@@ -51,7 +52,7 @@ def run_in_foreground(job: Job, console: Console, *, as_json: bool, command: str
     console.print(f"dataset  {tell.shown(summary.dataset)}", highlight=False, soft_wrap=True)
     console.print(f"report   {tell.shown(summary.dataset / REPORT)}", highlight=False, soft_wrap=True)
     if as_json:
-        print(summary.to_json(), file=sys.stdout, flush=True)  # noqa: T201
+        say(summary.to_json(), sys.stdout)
     return summary.exit_code
 
 
@@ -59,7 +60,7 @@ def _left(error: DatasetInUse, console: Console, *, as_json: bool) -> int:
     """Another run is working on the dataset, and that is well."""
     console.print(f"Left: {tell.shown(error.by)} is working on this dataset (--if-running leave).", soft_wrap=True)
     if as_json:
-        print(json.dumps({"left_to": plain(error.by, LOG_CHARACTERS_MAX)}), file=sys.stdout, flush=True)  # noqa: T201
+        say(json.dumps({"left_to": plain(error.by, LOG_CHARACTERS_MAX)}), sys.stdout)
     return EXIT_COMPLETE
 
 
@@ -78,7 +79,7 @@ async def _run(ready: Prepared, console: Console) -> Summary | None:
 
 
 @contextmanager
-def stop_on_signals(run: Stop, task: asyncio.Task[object]) -> Iterator[None]:
+def stop_on_signals(stopped: Stop, task: asyncio.Task[object]) -> Iterator[None]:
     """The first Ctrl-C or SIGTERM stops the sending and waits for what is in flight; the second ends it at once.
 
     Outside the main thread there are no signals to hear, and the block is simply run.
@@ -94,7 +95,7 @@ def stop_on_signals(run: Stop, task: asyncio.Task[object]) -> Iterator[None]:
         heard += 1
         if heard > 1:
             task.cancel()
-        run.request(StoppedBy.SIGNAL, "interrupted; what was in flight was waited for")
+        stopped.request(StoppedBy.SIGNAL, "interrupted; what was in flight was waited for")
 
     loop = asyncio.get_running_loop()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

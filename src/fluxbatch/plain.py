@@ -15,8 +15,23 @@ _SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 def plain(text: str, limit: int) -> str:
     """At most `limit` characters on one line: what does not print is escaped, what is cut ends in an ellipsis."""
     # Cut first as well: escaping only makes longer, so nothing beyond the limit can come into view.
-    shown = _UNPRINTABLE.sub(_escape, text[: limit + 1])
+    shown = _escaped(text[: limit + 1])
     return shown if len(shown) <= limit else shown[: max(limit - 1, 0)] + "…"[:limit]
+
+
+def with_its_end(text: str, limit: int) -> str:
+    """The same, but what is cut is cut in the middle: a message says at its beginning what it is about, and at its end
+    what is wrong or what to do. A long path between them is what can be spared. The limit is 3 or more."""
+    shown = _escaped(text) if len(text) <= limit else ""
+    if len(text) <= limit and len(shown) <= limit:
+        return shown
+    behind = (limit - 1) // 2
+    before = limit - 1 - behind
+    return _escaped(text[:before])[:before] + "…" + _escaped(text[-behind:])[-behind:]
+
+
+def _escaped(text: str) -> str:
+    return _UNPRINTABLE.sub(_escape, text)
 
 
 def _escape(match: re.Match[str]) -> str:

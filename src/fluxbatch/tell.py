@@ -22,10 +22,13 @@ from fluxbatch.dataset.place import Place
 from fluxbatch.dispatch.stop import StoppedBy
 from fluxbatch.manifest.request import Complaint
 from fluxbatch.models.money import Money, decimal_usd, exact
-from fluxbatch.plain import plain
+from fluxbatch.plain import plain, with_its_end
 from fluxbatch.summary import ModelSummary, Summary
 
 COMPLAINTS_SHOWN = 50
+COMPLAINT_MAX = 10_000
+"""A complaint cuts its own parts shorter than this, so that none of them costs another its place."""
+MESSAGE_MAX = 2_000
 SHAPES_SHOWN = 20
 
 
@@ -99,7 +102,7 @@ def plan_json(plan: Plan, coverage: Coverage, rate_per_minute: float, budgets: M
 
 def show_complaints(console: Console, complaints: Sequence[object], count: int) -> None:
     for complaint in complaints[:COMPLAINTS_SHOWN]:
-        console.print(f"  {shown(complaint, 500)}", highlight=False, soft_wrap=True)
+        console.print(f"  {shown(complaint, COMPLAINT_MAX)}", highlight=False, soft_wrap=True)
     if count > COMPLAINTS_SHOWN:
         console.print(f"  … and {count - min(len(complaints), COMPLAINTS_SHOWN):,} more")
 
@@ -310,5 +313,7 @@ def show_status(
 
 
 def show_error(console: Console, message: str, complaints: Sequence[Complaint | object] = (), count: int = 0) -> None:
-    console.print(f"[bold red]fluxbatch:[/] {shown(message, 2000)}", highlight=False, soft_wrap=True)
+    console.print(
+        f"[bold red]fluxbatch:[/] {escape(with_its_end(message, MESSAGE_MAX))}", highlight=False, soft_wrap=True
+    )
     show_complaints(console, complaints, max(count, len(complaints)))

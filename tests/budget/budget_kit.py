@@ -22,6 +22,7 @@ from fluxbatch.budget.entries import (
     Settlement,
     State,
 )
+from fluxbatch.budget.lessons import Lease, take_lease
 from fluxbatch.budget.store import Store
 from fluxbatch.models.money import Money, charge
 
@@ -50,6 +51,19 @@ def engine_of(url: str) -> sa.Engine:
         sa.event.listen(engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
         sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
     return engine
+
+
+def take_moments(
+    tx: Connection,
+    count: int = 1,
+    *,
+    interval_us: int = 1000,
+    now_us: int = NOW_US,
+    horizon_us: int = 10**12,
+    account: str = ACCOUNT,
+) -> int:
+    """Take so many moments of the account's pace, as a run does that has nothing to tell; the first one."""
+    return take_lease(tx, account, "run-1", Lease(count, interval_us, now_us, horizon_us), (), 0).first_us
 
 
 class Books:

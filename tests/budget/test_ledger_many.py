@@ -10,9 +10,8 @@ import pytest
 
 from fluxbatch.budget import ledger, windows
 from fluxbatch.budget.entries import End, Period, Reserved, Resolution, State
-from fluxbatch.budget.store import take_slots
 from fluxbatch.models.money import ZERO, Money, charge
-from tests.budget.budget_kit import ACCOUNT, BOUND, NOW_US, books_at
+from tests.budget.budget_kit import ACCOUNT, BOUND, NOW_US, books_at, take_moments
 from tests.soak import soak
 
 T = TypeVar("T")
@@ -80,7 +79,7 @@ def _reserve_for_one_account(url: str, name: str) -> tuple[int, list[int]]:
         own.open(10**15, dataset=name)
         for number in range(EACH):
             reserved += isinstance(own.reserve(f"{number}", dataset=name), Reserved)
-            moments.append(own.do(lambda tx: take_slots(tx, ACCOUNT, 2, 1000, NOW_US, 10**12)))
+            moments.append(own.do(lambda tx: take_moments(tx, 2)))
     return reserved, moments
 
 

@@ -18,10 +18,10 @@ from fluxbatch.budget.entries import AttemptId, Reserved
 from fluxbatch.budget.journal import ThreadJournal
 from fluxbatch.budget.marks import Marks
 from fluxbatch.budget.outages import BUSY_S, FIRST_S, MOST_S, Outages, wait_of
-from fluxbatch.budget.store import Store, take_slots
+from fluxbatch.budget.store import Store
 from fluxbatch.budget.tables import marks
 from fluxbatch.errors import LedgerAway, LedgerBusy, LedgerError
-from tests.budget.budget_kit import ACCOUNT, ACTUAL, BOUND, DATASET, NOW_US, POSTED, Books, books
+from tests.budget.budget_kit import ACTUAL, BOUND, DATASET, NOW_US, POSTED, Books, books, take_moments
 from tests.postgres_kit import PASSWORD, Cluster, own_schema
 from tests.postgres_proxy import Cut, Proxy, proxied
 from tests.soak import soak
@@ -50,9 +50,9 @@ async def spend(journal: ThreadJournal, key: str) -> int:
     """A reservation, a moment of the pace, a resolution: as the engine does. The moment."""
     attempt = AttemptId(DATASET, key, 1)
     assert await journal.do(lambda tx: ledger.reserve(tx, attempt, "r", "m", BOUND, NOW_US)) == Reserved(attempt)
-    moment = await journal.do(lambda tx: take_slots(tx, ACCOUNT, 1, 1000, NOW_US, 10**12))
+    taken = await journal.do(take_moments)
     await journal.do(lambda tx: ledger.resolve(tx, attempt, POSTED, NOW_US), may_wait=True)
-    return moment
+    return taken
 
 
 async def spend_all(journal: ThreadJournal, count: int, at_once: int = 4) -> list[int]:

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 from fluxbatch.budget import ledger, postgres, windows
 from fluxbatch.budget.entries import US_PER_DAY, AttemptId, Period, Reserved
 from fluxbatch.budget.journal import ThreadJournal
-from fluxbatch.budget.store import Store, take_slots
+from fluxbatch.budget.store import Store
 from fluxbatch.errors import LedgerAway, LedgerBusy, LedgerError
-from tests.budget.budget_kit import ACCOUNT, BOUND, DATASET, NOW_US, Books, books_at
+from tests.budget.budget_kit import ACCOUNT, BOUND, DATASET, NOW_US, Books, books_at, take_moments
 from tests.postgres_kit import PASSWORD, Cluster, own_schema
 from tests.soak import soak
 
@@ -175,12 +175,12 @@ def _spend_over_midnight(url: str, name: str) -> tuple[int, list[int]]:
         for number in range(EACH):
             with own.store.transaction() as tx:
                 if number % 2:
-                    moments.append(take_slots(tx, ACCOUNT, 1, 1000, NOW_US, 10**12))
+                    moments.append(take_moments(tx))
                 for day, at_us in enumerate(days):
                     attempt = AttemptId(DATASET, f"{name}-{number}-{day}", 1)
                     reserved += isinstance(ledger.reserve(tx, attempt, "r", "m", BOUND, at_us), Reserved)
                 if not number % 2:
-                    moments.append(take_slots(tx, ACCOUNT, 1, 1000, NOW_US, 10**12))
+                    moments.append(take_moments(tx))
     return reserved, moments
 
 

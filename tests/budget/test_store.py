@@ -14,10 +14,10 @@ from sqlalchemy.engine import Connection
 
 from fluxbatch.budget import store as side
 from fluxbatch.budget.entries import Learned
-from fluxbatch.budget.store import Store, take_slots
+from fluxbatch.budget.store import Store
 from fluxbatch.budget.tables import SCHEMA_VERSION
 from fluxbatch.errors import LedgerError
-from tests.budget.budget_kit import ACCOUNT, DATASET, NOW_US, Books, books, url_of
+from tests.budget.budget_kit import ACCOUNT, DATASET, NOW_US, Books, books, take_moments, url_of
 
 SECOND_US = 1_000_000
 HORIZON_US = 60 * SECOND_US
@@ -155,9 +155,10 @@ def test_a_ledger_that_is_damaged_while_it_is_used_is_an_error_for_the_user(tmp_
             tx.exec_driver_sql("SELECT * FROM datasets").all()
 
 
-class TestTakeSlots:
+class TestThePace:
     def take(self, books: Books, count: int = 1, now_us: int = NOW_US, interval_us: int = SECOND_US) -> int:
-        return books.do(lambda tx: take_slots(tx, ACCOUNT, count, interval_us, now_us, HORIZON_US))
+        asked = {"interval_us": interval_us, "now_us": now_us, "horizon_us": HORIZON_US}
+        return books.do(lambda tx: take_moments(tx, count, **asked))
 
     def test_the_first_moment_is_now_and_the_next_follow_at_the_interval(self, ledger_books: Books):
         assert self.take(ledger_books, 3) == NOW_US
@@ -182,7 +183,7 @@ class TestTakeSlots:
 
     def test_accounts_do_not_wait_for_each_other(self, ledger_books: Books):
         self.take(ledger_books, 5)
-        other = ledger_books.do(lambda tx: take_slots(tx, "other", 1, SECOND_US, NOW_US, HORIZON_US))
+        other = ledger_books.do(lambda tx: take_moments(tx, account="other"))
         assert other == NOW_US
 
     def test_after_a_clock_that_jumped_back_one_horizon_is_waited_and_no_more(self, ledger_books: Books):
@@ -200,7 +201,7 @@ class TestTakeSlots:
         statements: list[str] = []
         with ledger_books.store.transaction() as tx:
             sa.event.listen(tx, "before_cursor_execute", lambda c, cursor, text, *_: statements.append(text))
-            take_slots(tx, ACCOUNT, 1, SECOND_US, NOW_US, HORIZON_US)
+            take_moments(tx)
         assert len(statements) == 1
         assert statements[0].startswith("INSERT")
 

@@ -5,52 +5,47 @@ from __future__ import annotations
 import json
 import subprocess
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 
+from fluxbatch.errors import FluxbatchError
 from fluxbatch.simulator import Charge, read_bill
 from tests.e2e.e2e_kit import Desk, part_files, until
 
 
-@dataclass
-class Reader(threading.Thread):
-    """Reads the catalogue and every listed part again and again, as a reader of the dataset would.
+class Onlooker(threading.Thread):
+    """Looks at a dataset again and again while others work on it.
 
     `troubles` are what a reader must never see; `looks` how often it looked, `rows` how many rows it saw last.
     """
 
-    dataset: Path
-    every_s: float = 0.02
-    troubles: list[str] = field(default_factory=list)
-    looks: int = 0
-    rows: int = 0
-    parts: set[str] = field(default_factory=set)
-
-    def __post_init__(self) -> None:
+    def __init__(self, every_s: float) -> None:
         super().__init__(name="reader", daemon=True)
+        self.every_s = every_s
+        self.troubles: list[str] = []
+        self.looks = 0
+        self.rows = 0
         self._enough = threading.Event()
 
-    def __hash__(self) -> int:
-        return id(self)
+    def is_there(self) -> bool:
+        """Whether there is a dataset to look at."""
+        raise NotImplementedError
+
+    def read(self) -> int:
+        """Read what is listed; how many rows that is."""
+        raise NotImplementedError
 
     def run(self) -> None:
         while not self._enough.wait(self.every_s):
-            if (self.dataset / "catalogue.jsonl").exists():
+            if self.is_there():
                 self.look()
 
     def look(self) -> None:
         try:
-            listed = part_files(self.dataset)
-            rows = 0
-            for path in listed:
-                with pq.ParquetFile(path, page_checksum_verification=path.name not in self.parts) as part:
-                    rows += part.metadata.num_rows
-                    if path.name not in self.parts:
-                        part.read()  # once whole, then only the footer: a sealed part never changes
-                self.parts.add(path.name)
-        except (OSError, ValueError, KeyError, json.JSONDecodeError) as error:  # ArrowInvalid is a ValueError
+            rows = self.read()
+        except (FluxbatchError, OSError, ValueError, KeyError) as error:  # ArrowInvalid is a ValueError
             self.troubles.append(f"{type(error).__name__}: {error}")
             return
         if rows < self.rows:
@@ -60,6 +55,28 @@ class Reader(threading.Thread):
     def stop(self) -> None:
         self._enough.set()
         self.join()
+
+
+class Reader(Onlooker):
+    """Reads the catalogue and every listed part again and again, as a reader of the dataset would."""
+
+    def __init__(self, dataset: Path, every_s: float = 0.02) -> None:
+        super().__init__(every_s)
+        self.dataset = dataset
+        self.parts: set[str] = set()
+
+    def is_there(self) -> bool:
+        return (self.dataset / "catalogue.jsonl").exists()
+
+    def read(self) -> int:
+        rows = 0
+        for path in part_files(self.dataset):
+            with pq.ParquetFile(path, page_checksum_verification=path.name not in self.parts) as part:
+                rows += part.metadata.num_rows
+                if path.name not in self.parts:
+                    part.read()  # once whole, then only the footer: a sealed part never changes
+            self.parts.add(path.name)
+        return rows
 
 
 @dataclass

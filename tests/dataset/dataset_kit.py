@@ -12,14 +12,17 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from PIL import Image  # noqa: TID251 - tests paint their own pictures
 
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.image import inspect
 from fluxbatch.dataset.record import Delivery, looked_at, picture_row
+from fluxbatch.dataset.recovery import Recovered, recover
 from fluxbatch.dataset.shards import seal
 from fluxbatch.dataset.spool import Spool, Spooled
+from fluxbatch.dataset.verify import verify_dataset
 from fluxbatch.manifest.request import ImageRequest, OwnColumns, Reference, content_digest, request_key
 from fluxbatch.models.catalogue import FLUX_2_DEV
 from fluxbatch.models.money import Money, charge
@@ -116,6 +119,41 @@ def spool_many(dataset: Dataset, spool: Spool, count: int, first: int = 1) -> li
 
 def sealed(dataset: Dataset, spool: Spool, count: int, first: int = 1) -> list[Part]:
     return seal(dataset, spool, spool_many(dataset, spool, count, first), run_id="run-1", sealed_at=SEALED_AT)
+
+
+def again(dataset: Dataset) -> tuple[Dataset, Recovered]:
+    """The next life: everything is read from where it lies."""
+    opened = Dataset.open(dataset.folder)
+    with opened.hold():
+        return opened, recover(opened, opened.spool())
+
+
+def prompts(dataset: Dataset) -> list[str]:
+    return sorted(dataset.to_pandas(columns=["prompt"])["prompt"])
+
+
+def sealed_in_two_lives(dataset: Dataset, spool: Spool, step: str, which: int) -> None:
+    """Three parts of two pictures: the first life dies after this step of this part, the second ends in all six."""
+    entries = spool_many(dataset, spool, 6)
+    limit = 2 * max(entry.size_bytes for entry in entries)
+    seen: list[str] = []
+
+    def die(done: str) -> None:
+        seen.append(done)
+        if seen.count(step) == which:
+            raise Killed
+
+    with pytest.raises(Killed):
+        seal(dataset, spool, entries, run_id="run-1", sealed_at=SEALED_AT, part_bytes_max=limit, after=die)
+    opened, found = again(dataset)
+    assert found.quarantined == []
+    assert len(found.listed) == (1 if step == "part" else 0)
+    assert len(found.adoptable) == 6 - 2 * which
+    seal(opened, opened.spool(), found.adoptable, run_id="run-2", sealed_at=SEALED_AT, part_bytes_max=limit)
+    assert prompts(opened) == [f"picture {number}" for number in range(1, 7)]
+    assert opened.spent == charge(375_012) * 6
+    assert verify_dataset(opened) == []
+    assert list(opened.spool().entries()) == []
 
 
 @contextmanager

@@ -8,25 +8,23 @@ import pytest
 from fluxbatch.dataset.catalogue import CATALOGUE, Dataset
 from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.quarantine import Damaged
-from fluxbatch.dataset.recovery import Recovered, _examine, recover
+from fluxbatch.dataset.recovery import Recovered, _examine
 from fluxbatch.dataset.shards import seal
 from fluxbatch.dataset.spool import Spool
-from fluxbatch.dataset.verify import verify_dataset
 from fluxbatch.models.money import charge
-from tests.dataset.dataset_kit import NO_COLUMNS, SEALED_AT, Killed, flip, sealed, spool_many, spool_one
+from tests.dataset.dataset_kit import (
+    NO_COLUMNS,
+    SEALED_AT,
+    Killed,
+    again,
+    flip,
+    sealed,
+    sealed_in_two_lives,
+    spool_many,
+    spool_one,
+)
 
 NOTHING = Recovered([], [], [])
-
-
-def again(dataset: Dataset) -> tuple[Dataset, Recovered]:
-    """The next life: everything is read from the disk."""
-    opened = Dataset.open(dataset.folder)
-    with opened.hold():
-        return opened, recover(opened, opened.spool())
-
-
-def rows(dataset: Dataset) -> list[str]:
-    return sorted(dataset.to_pandas(columns=["prompt"])["prompt"])
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -38,26 +36,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_death_after_any_step_of_sealing_ends_in_the_same_dataset(
     dataset: Dataset, spool: Spool, step: str, which: int
 ) -> None:
-    entries = spool_many(dataset, spool, 6)
-    limit = 2 * max(entry.size_bytes for entry in entries)
-    seen: list[str] = []
-
-    def die(done: str) -> None:
-        seen.append(done)
-        if seen.count(step) == which:
-            raise Killed
-
-    with pytest.raises(Killed):
-        seal(dataset, spool, entries, run_id="run-1", sealed_at=SEALED_AT, part_bytes_max=limit, after=die)
-    opened, found = again(dataset)
-    assert found.quarantined == []
-    assert len(found.listed) == (1 if step == "part" else 0)
-    assert len(found.adoptable) == 6 - 2 * which
-    seal(opened, opened.spool(), found.adoptable, run_id="run-2", sealed_at=SEALED_AT, part_bytes_max=limit)
-    assert rows(opened) == [f"picture {number}" for number in range(1, 7)]
-    assert opened.spent == charge(375_012) * 6
-    assert verify_dataset(opened) == []
-    assert list(opened.spool().entries()) == []
+    sealed_in_two_lives(dataset, spool, step, which)
 
 
 def test_a_death_while_the_part_is_written_leaves_a_temp_file_and_the_spool(dataset: Dataset, spool: Spool) -> None:

@@ -6,13 +6,13 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 import sqlalchemy as sa
 
 from fluxbatch.budget.lessons import Lease, Lesson, Taken, lessons_of_others, take_lease, teach
-from fluxbatch.budget.store import Store, take_slots
+from fluxbatch.budget.store import Store
 from fluxbatch.cloudflare.outcome import Delivered, Throttled
 from fluxbatch.dispatch.adapt import EPISODE_S, Flight, Gate, heard
 from fluxbatch.dispatch.hold import Hold
@@ -91,7 +91,7 @@ class TestInTheLedger:
     def test_it_is_the_same_pace_and_costs_no_statement(self, shared: Store):
         statements: list[str] = []
         with shared.transaction() as tx:
-            assert take_slots(tx, ACCOUNT, 3, 1000, NOW_US, 10**12) == NOW_US
+            assert take_lease(tx, ACCOUNT, "two", replace(ONE, count=3), (), 0).first_us == NOW_US
             sa.event.listen(tx, "before_cursor_execute", lambda c, cursor, text, *_: statements.append(text))
             taken = take_lease(tx, ACCOUNT, "one", ONE, (), 0)
         assert (taken.first_us, taken.found) == (NOW_US + 3000, None)

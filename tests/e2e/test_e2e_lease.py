@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import platform
+import re
 import signal
 import sqlite3
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 
 from fluxbatch import held
 from fluxbatch.budget import lease
+from fluxbatch.budget import store as side
 from fluxbatch.budget.here import Here
 from fluxbatch.budget.lease import LENGTH_S, Taken
 from fluxbatch.budget.store import Store
@@ -25,6 +27,7 @@ from fluxbatch.dataset import catalogue
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dispatch.engine import Ended
 from fluxbatch.held import Hold, holding
+from fluxbatch.holder import holder_of
 from fluxbatch.job import Job
 from fluxbatch.models.money import parse_usd
 from fluxbatch.prepare import prepared
@@ -126,6 +129,34 @@ def test_another_machine_hears_of_the_run_by_its_lease(
         assert [run for run, _ in leases(desk)] == ["run-of-another"]
     assert desk.run(manifest).ended(0).json["made"] == 4
     assert leases(desk) == []
+
+
+def test_status_says_who_is_at_work_on_another_machine_and_takes_nothing(
+    desk: Desk, manifest: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with another_run(desk) as hold:
+        with hold.store.transaction() as tx:
+            side.open_run(tx, hold.run, hold.dataset, str(manifest), 2**60)
+        on_another_machine(monkeypatch)
+        told = desk.command("status", str(desk.out), "--json").ended(0).json
+        who = rf"run run-of-another \(process {os.getpid()} on {re.escape(platform.node())}\)"
+        assert re.fullmatch(rf"{who}, heard of \d+ s ago", told["held_by"])
+        assert told["last_run"] == "run-of-another is under way"
+        assert "heard of" in desk.command("status", str(desk.out)).ended(0).out
+        assert [run for run, _ in leases(desk)] == ["run-of-another"]
+    told = desk.command("status", str(desk.out), "--json").ended(0).json
+    assert (told["held_by"], leases(desk)) == (None, [])
+    assert told["last_run"].startswith("run-of-another was ended from outside")
+
+
+def test_who_holds_a_dataset_is_told_until_its_lease_runs_out(desk: Desk, manifest: Path) -> None:
+    dataset = Dataset.open(desk.out)
+    take_over(desk, dataset.id)
+    with closing(Store(f"sqlite:///{desk.ledger}")) as store:
+        [(_, heard_us)] = leases(desk)
+        after = [holder_of(dataset, store, heard_us + round(s * 1e6)) for s in (12, LENGTH_S - 1, LENGTH_S)]
+    who = "run taker (process 1 on elsewhere), heard of"
+    assert after == [f"{who} 12 s ago", f"{who} 89 s ago", None]
 
 
 def test_a_lease_is_kept_while_there_is_no_journal_yet(

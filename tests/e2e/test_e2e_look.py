@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -51,7 +53,9 @@ class TestStatus:
     def test_it_can_be_asked_while_a_run_holds_the_dataset(self, desk: Desk) -> None:
         desk.run(desk.manifest(rows(2))).ended(0)
         with Dataset.open(desk.out).hold():
-            desk.command("status", str(desk.out), "--json").ended(0)
+            told = desk.command("status", str(desk.out), "--json").ended(0).json
+            assert told["held_by"] == f"process {os.getpid()} on {platform.node()}"
+        assert desk.command("status", str(desk.out), "--json").ended(0).json["held_by"] is None
 
 
 class TestVerify:

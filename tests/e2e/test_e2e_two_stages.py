@@ -119,7 +119,7 @@ def test_what_is_wrong_is_told_all_at_once_before_anything_is_made(desk: Desk) -
     ]
     said = desk.run(desk.manifest(rows)).ended(2)
     assert f"has no picture '{'0' * 57}" in said.all
-    assert f"fluxbatch status {base}" in said.all
+    assert said.all.count(f"fluxbatch status {base}`") == 1, "where to look is said once"
     assert "nowhere is no dataset" in said.all
     assert "write dataset:PATH#KEY" in said.all
     assert 'the prompt speaks of "image 1", and the row has 1 reference' in said.all

@@ -11,16 +11,22 @@ from tests.e2e.e2e_kit import Desk, calm
 
 
 @pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """One server for all flow tests: it takes 15 to 30 s to start. Nothing of the user's own profiles is read."""
+def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Before Prefect is imported: nothing of the user's own profiles is read."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect-home")))  # before Prefect is imported
-        from prefect.testing.utilities import prefect_test_harness  # noqa: TID251 - the flow's tests run in Prefect
-
+        patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect-home")))
         import flows  # noqa: F401 - sets what Prefect reads when it is imported
 
-        with prefect_test_harness(server_startup_timeout=90):
-            yield
+        yield
+
+
+@pytest.fixture(scope="session")
+def prefect_server(prefect_home: None) -> Iterator[None]:
+    """One server for all flow tests: it takes 15 to 30 s to start."""
+    from prefect.testing.utilities import prefect_test_harness  # noqa: TID251 - the flow's tests run in Prefect
+
+    with prefect_test_harness(server_startup_timeout=90):
+        yield
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ Prefect is imported when a test runs, not when tests are collected: it takes sec
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +18,22 @@ if TYPE_CHECKING:
 
 
 def run_flow(
-    desk: Desk, manifest: Path, budget: str = "5", *, out: Path | None = None, **parameters: Any
+    desk: Desk,
+    manifest: Path,
+    budget: str = "5",
+    *,
+    out: Path | None = None,
+    meanwhile: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    **parameters: Any,
 ) -> State[Any]:
-    """The flow in this process, with the desk's environment; its final state."""
+    """The flow in this process, with the desk's environment; its final state. `meanwhile` runs on the same loop."""
     from flows.generate import generate_dataset
 
     async def run() -> State[Any]:
-        return await generate_dataset(manifest, out or desk.out, budget, return_state=True, **parameters)
+        async with asyncio.TaskGroup() as group:
+            if meanwhile is not None:
+                group.create_task(meanwhile())
+            return await generate_dataset(manifest, out or desk.out, budget, return_state=True, **parameters)
 
     with placed(desk.folder, desk.variables()):
         return asyncio.run(run())

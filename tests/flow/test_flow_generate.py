@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
+import signal
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from decimal import Decimal
 from pathlib import Path
+from socket import socketpair
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from fluxbatch.dataset.catalogue import lock_file
+from fluxbatch.dataset.catalogue import Dataset, lock_file
 from fluxbatch.dataset.lock import hold
+from fluxbatch.outlive import CONNECTION
 from tests.e2e.e2e_kit import REPOSITORY, SMALL_CENTINEURONS, Desk, centineurons, placed, rows, table, until
 from tests.flow.flow_kit import Noted, run_flow
 from tests.hostile.canary_kit import PROMPT, TOKENS, everything_in
@@ -147,6 +152,66 @@ def test_a_dataset_that_another_run_holds_is_left_to_it_if_that_is_wished(desk: 
         assert left.message is not None
         assert left.message.startswith("left: process ")
         assert run_flow(desk, manifest, "1").is_failed()
+
+
+@contextmanager
+def held_for_seconds(desk: Desk) -> Iterator[ExitStack]:
+    """Another run's dataset until the stack is closed; by itself after a while, for a loop that stands still."""
+    with ExitStack() as stack:
+        stack.enter_context(hold(lock_file(desk.out)))
+        giving_up = threading.Timer(20, stack.close)
+        giving_up.start()
+        try:
+            yield stack
+        finally:
+            giving_up.cancel()
+            giving_up.join()
+
+
+def test_the_flow_waits_for_another_run_and_its_loop_goes_on(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
+    manifest = desk.manifest(rows(2))
+    desk.run(desk.manifest(rows(1), "one.csv")).ended(0)
+    with held_for_seconds(desk) as held:
+        told: list[str] = []
+
+        async def end_the_other() -> None:
+            await asyncio.to_thread(until, lambda: "waiting until process" in caplog.text)
+            assert is_held(desk), "too late"
+            told.append("the other ends")
+            held.close()
+
+        state = run_flow(desk, manifest, if_running="wait", meanwhile=end_the_other)
+    assert told == ["the other ends"]
+    assert state.is_completed(), state.message
+    assert (_result(state)["already"], _result(state)["made"]) == (1, 1)
+
+
+@pytest.mark.parametrize("how", ["by SIGTERM", "with its worker"])
+def test_a_flow_that_waits_can_be_stopped(desk: Desk, how: str, caplog: pytest.LogCaptureFixture) -> None:
+    """At once, as cancelled, with nothing sent; the other run is not disturbed."""
+    manifest = desk.manifest(rows(1))
+    desk.run(manifest).ended(0)
+    with held_for_seconds(desk), ExitStack() as sockets:
+        worker, flow = (sockets.enter_context(end) for end in socketpair())
+        desk.environment[CONNECTION] = str(flow.fileno())
+
+        async def stop() -> None:
+            await asyncio.to_thread(until, lambda: "waiting until process" in caplog.text)
+            assert is_held(desk), "too late"
+            if how == "by SIGTERM":
+                os.kill(os.getpid(), signal.SIGTERM)
+            else:
+                worker.close()
+
+        state = run_flow(desk, desk.manifest(rows(3)), if_running="wait", meanwhile=stop)
+        assert is_held(desk)
+    assert state.is_cancelled(), state
+    assert state.message == "interrupted while it waited for another run; nothing was sent"
+    assert desk.requests == 1
+
+
+def is_held(desk: Desk) -> bool:
+    return Dataset.open(desk.out).held_by is not None
 
 
 def test_failed_rows_are_in_the_message_of_a_completed_run(desk: Desk) -> None:

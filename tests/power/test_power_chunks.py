@@ -17,7 +17,7 @@ from tests.power.power_check import pictures_of, spooled_of
 from tests.power.tap import tap
 from tests.soak import soak
 
-STATES = soak(250, 5_000)
+STATES = soak(120, 5_000)
 
 
 def filled(folder: Path) -> Dataset:

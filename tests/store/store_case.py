@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,52 +14,35 @@ from fluxbatch.dataset.objects import ObjectPath
 from fluxbatch.dataset.parts import file_sha256, opened
 from fluxbatch.dataset.place import source
 from fluxbatch.dataset.spool import Spooled, scan
-from fluxbatch.errors import FluxbatchError
 from fluxbatch.simulator import Charge, read_bill
+from tests.crash.crash_kit import Onlooker
 from tests.crash.remains import Books, Name, _verified, check, read_books
 from tests.crash.warm import Run, Warm
 from tests.e2e.e2e_kit import Desk
 from tests.store.store_kit import Bucket, Strike, Which
 
 
-class StoreReader(threading.Thread):
+class StoreReader(Onlooker):
     """Polls the catalogue, as who waits for parts does, and reads each one that is listed, once, as soon as it is."""
 
     def __init__(self, home: ObjectPath) -> None:
-        super().__init__(name="reader", daemon=True)
+        super().__init__(every_s=0.2)
         self.home = home
-        self.troubles: list[str] = []
-        self.looks = 0
-        self.rows = 0
         self._seen: set[str] = set()
-        self._enough = threading.Event()
 
-    def run(self) -> None:
-        while not self._enough.wait(0.2):
-            if Dataset.exists(self.home):
-                self.look()
+    def is_there(self) -> bool:
+        return Dataset.exists(self.home)
 
-    def look(self) -> None:
-        try:
-            dataset = Dataset.open(self.home)
-            for part in dataset.parts:
-                if part.file not in self._seen:
-                    with opened(dataset.path(part)) as file:
-                        whole = (file.metadata.num_rows, file_sha256(dataset.path(part))) == (part.rows, part.sha256)
-                    if not whole:
-                        self.troubles.append(f"{part.file} is not what is listed")
-                    self._seen.add(part.file)
-        except (FluxbatchError, OSError, ValueError) as error:
-            self.troubles.append(f"{type(error).__name__}: {error}")
-            return
-        rows = sum(part.rows for part in dataset.parts)
-        if rows < self.rows:
-            self.troubles.append(f"{self.rows} rows became {rows}")
-        self.looks, self.rows = self.looks + 1, rows
-
-    def stop(self) -> None:
-        self._enough.set()
-        self.join()
+    def read(self) -> int:
+        dataset = Dataset.open(self.home)
+        for part in dataset.parts:
+            if part.file not in self._seen:
+                with opened(dataset.path(part)) as file:
+                    whole = (file.metadata.num_rows, file_sha256(dataset.path(part))) == (part.rows, part.sha256)
+                if not whole:
+                    self.troubles.append(f"{part.file} is not what is listed")
+                self._seen.add(part.file)
+        return sum(part.rows for part in dataset.parts)
 
 
 @dataclass

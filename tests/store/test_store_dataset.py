@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import platform
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +17,20 @@ from fluxbatch.dataset.lines import ENTRIES
 from fluxbatch.dataset.objects import PIECE_BYTES, ObjectPath
 from fluxbatch.dataset.parts import file_sha256
 from fluxbatch.dataset.place import Place
-from fluxbatch.dataset.recovery import Recovered, recover
 from fluxbatch.dataset.shards import seal
 from fluxbatch.dataset.spool import Spool
 from fluxbatch.dataset.verify import verify_dataset
 from fluxbatch.errors import DatasetError, DatasetInUse, StorageError
-from fluxbatch.models.money import charge
-from tests.dataset.dataset_kit import NO_COLUMNS, SEALED_AT, WHEN, Killed, sealed, spool_many, spool_one
+from tests.dataset.dataset_kit import (
+    NO_COLUMNS,
+    SEALED_AT,
+    WHEN,
+    again,
+    sealed,
+    sealed_in_two_lives,
+    spool_many,
+    spool_one,
+)
 from tests.store.attic import Attic
 from tests.store.store_kit import Bucket, Call, a_put, a_removal
 
@@ -43,42 +52,12 @@ def stored(bucket: Bucket) -> Dataset:
     return Dataset.create(bucket.at("cats"), NO_COLUMNS, True, created_at=WHEN, dataset_id="cd" * 16)
 
 
-def again(dataset: Dataset) -> tuple[Dataset, Recovered]:
-    """The next life."""
-    opened = Dataset.open(dataset.folder)
-    with opened.hold():
-        return opened, recover(opened, opened.spool())
-
-
-def prompts(dataset: Dataset) -> list[str]:
-    return sorted(dataset.to_pandas(columns=["prompt"])["prompt"])
-
-
 @pytest.mark.parametrize("step", ["part", "listed", "emptied"])
 @pytest.mark.parametrize("which", [2])
 def test_a_death_after_any_step_of_sealing_ends_in_the_same_dataset(
     dataset: Dataset, spool: Spool, step: str, which: int
 ) -> None:
-    entries = spool_many(dataset, spool, 6)
-    limit = 2 * max(entry.size_bytes for entry in entries)
-    seen: list[str] = []
-
-    def die(done: str) -> None:
-        seen.append(done)
-        if seen.count(step) == which:
-            raise Killed
-
-    with pytest.raises(Killed):
-        seal(dataset, spool, entries, run_id="run-1", sealed_at=SEALED_AT, part_bytes_max=limit, after=die)
-    opened, found = again(dataset)
-    assert found.quarantined == []
-    assert len(found.listed) == (1 if step == "part" else 0)
-    assert len(found.adoptable) == 6 - 2 * which
-    seal(opened, opened.spool(), found.adoptable, run_id="run-2", sealed_at=SEALED_AT, part_bytes_max=limit)
-    assert prompts(opened) == [f"picture {number}" for number in range(1, 7)]
-    assert opened.spent == charge(375_012) * 6
-    assert verify_dataset(opened) == []
-    assert list(opened.spool().entries()) == []
+    sealed_in_two_lives(dataset, spool, step, which)
 
 
 def test_the_same_rows_make_the_same_bytes_in_a_store_and_on_a_disk(tmp_path: Path, stored: Dataset) -> None:
@@ -237,12 +216,12 @@ def test_a_claim_of_this_machines_dead_is_known_for_one(bucket: Bucket) -> None:
 def test_one_machine_holds_it_once_and_a_death_gives_it_back(stored: Dataset) -> None:
     other = Dataset.open(stored.folder)
     with stored.hold():
-        assert other.is_held
+        assert other.held_by == f"process {os.getpid()} on {platform.node()}"
         with pytest.raises(DatasetInUse, match=r"s3://.*is working on this dataset"), other.hold():
             raise AssertionError("held twice")
-    assert not other.is_held
+    assert other.held_by is None
     with other.hold():
-        assert stored.is_held
+        assert stored.held_by
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,10 @@ class Lease:
     expires_at_us: int
     seat: str | None = None
 
+    def is_in_the_way_of(self, holder: str | None, seat: str | None) -> bool:
+        """Whether that holder has to wait for it: it is another's, or sits on the same seat."""
+        return self.holder != holder or (seat is not None and self.seat == seat)
+
     def __str__(self) -> str:
         return f"run {self.run} (process {self.where.pid} on {self.where.host})"
 
@@ -87,7 +91,7 @@ def take(
     """
     _one_at_a_time(tx, dataset)
     now, mine = clock_us(tx, now_us), holder or run
-    others = [one for one in leases_of(tx, dataset) if one.holder != mine or (seat is not None and one.seat == seat)]
+    others = [one for one in leases_of(tx, dataset) if one.is_in_the_way_of(mine, seat)]
     for other in others:
         if other.expires_at_us > now and not is_dead(other):
             return Busy(other, (other.expires_at_us - now) / 1e6)

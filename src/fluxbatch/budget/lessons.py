@@ -39,7 +39,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What is asked for: so many moments, an interval apart, from a moment on (see `take_slots`)."""
+    """What is asked for: so many moments, an interval apart, from a moment on (see `advance`)."""
 
     count: int
     interval_us: int

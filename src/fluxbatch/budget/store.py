@@ -210,19 +210,12 @@ def _set_up(connection: Any, busy: type[Exception]) -> None:
     connection.execute("PRAGMA synchronous=FULL")
 
 
-def take_slots(tx: Connection, account: str, count: int, interval_us: int, now_us: int, horizon_us: int) -> int:
-    """Take the next `count` moments of the account's pace; the first one's time is returned.
+def advance(tx: Connection, account: str, count: int, interval_us: int, now_us: int, horizon_us: int) -> Any:
+    """The statement that takes the next `count` moments of the account's pace, from now on at the earliest.
 
     A pace that stands further ahead than the horizon was written by a clock that has since jumped back; after one
     horizon (a whole window) without a request, nothing that was sent before can matter any more.
     """
-    taken = advance(tx, account, count, interval_us, now_us, horizon_us).returning(paces.c.next_at_us)
-    until: int = tx.execute(taken).scalar_one()
-    return until - count * interval_us
-
-
-def advance(tx: Connection, account: str, count: int, interval_us: int, now_us: int, horizon_us: int) -> Any:
-    """The statement that moves the account's pace on by `count` moments: see `take_slots`."""
     next_at = paces.c.next_at_us
     first = sa.case((next_at > now_us + horizon_us, now_us + horizon_us), (next_at < now_us, now_us), else_=next_at)
     taken_us = count * interval_us

@@ -175,9 +175,9 @@ class Dataset:
                 self._write(self.parts)
 
     @property
-    def is_held(self) -> bool:
-        """Whether a run is working on it now."""
-        return lock.is_held(lock_file(self.folder))
+    def held_by(self) -> str | None:
+        """The process of this machine that is working on it now; None: there is none."""
+        return lock.held_by(lock_file(self.folder))
 
     def path(self, part: Part) -> Place:
         return self.folder / part.file

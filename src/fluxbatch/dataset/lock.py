@@ -42,17 +42,21 @@ def _sign(file: IO[bytes], path: Path) -> None:
         raise storage_error(path, error) from error
 
 
-def is_held(path: Path) -> bool:
-    """Whether a process holds the lock file now. One that was given back is empty, and is not touched."""
+def held_by(path: Path) -> str | None:
+    """The process that holds the lock file now; None: there is none. One that was given back is empty, and is not
+    touched."""
     try:
-        with path.open(encoding="utf-8") as file:
-            if not file.read(1):
-                return False
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        with path.open("rb", buffering=0) as file:
+            return _holder(file) if file.read(1) and _is_locked(file) else None
+    except OSError:  # never held, or not ours to look at
+        return None
+
+
+def _is_locked(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
-    except OSError:  # never held, or not ours to look at
-        return False
     return False
 
 

@@ -148,6 +148,8 @@ class Earlier:
                 if where not in self._opened:
                     self._opened[where] = Pictures(where)
             return self._opened[where].get(wanted)
+        except Unusable:  # says it all
+            raise
         except (UsageError, StorageError) as error:
             problem = f"the picture {shown(wanted)} cannot be read: {error}"
             raise Unusable(problem, f"see `fluxbatch status {folder}`") from None

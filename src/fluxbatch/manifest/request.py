@@ -13,9 +13,12 @@ import pyarrow as pa
 from fluxbatch.manifest.frame import Fit, Size
 from fluxbatch.models.catalogue import Model
 from fluxbatch.models.price import Quote, quote
-from fluxbatch.plain import plain
+from fluxbatch.plain import with_its_end
 
-COMPLAINT_MAX = 4_000
+PATH_MAX = 4_096
+"""A path is no longer on Linux."""
+PLACE_MAX, PROBLEM_MAX, REMEDY_MAX = PATH_MAX + 200, 1_000, PATH_MAX + 400
+"""Each part of a complaint is cut by itself: a long path in one of them must not cost the others their place."""
 KEY_VERSION = "fluxbatch-1"
 _canonical = json.JSONEncoder(ensure_ascii=True, separators=(",", ":")).encode
 
@@ -134,7 +137,8 @@ class Complaint:
         place = self.file if self.line is None else f"{self.file}:{self.line}"
         row = "" if self.row is None else f", row {self.row}"
         column = "" if self.column is None else f", column {self.column}"
-        return plain(f"{place}{row}{column}: {self.problem}; {self.remedy}", COMPLAINT_MAX)
+        where = with_its_end(f"{place}{row}{column}", PLACE_MAX)
+        return f"{where}: {with_its_end(self.problem, PROBLEM_MAX)}; {with_its_end(self.remedy, REMEDY_MAX)}"
 
 
 def content_digest(
