@@ -2,7 +2,7 @@
 
     prepared(job)        the dataset is held, the manifest sound, the plan made: nobody has paid anything yet
       begun(ready, 4)    contiguous slices with as many due pictures each
-        …                each is run as a job with a `Chunk`, anywhere: `prepared`, `open_batch`, `drive`
+        made(job, chunk) each by a run of its own, in any process that reaches ledger and dataset
       joined(ready, …)   their parts are moved into the dataset and listed, their failures and figures put together
 
 Money, pace and what is learned are in the ledger, which all of them share; each has rooms of its own in the dataset.
@@ -10,6 +10,7 @@ Money, pace and what is learned are in the ledger, which all of them share; each
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,8 +32,9 @@ from fluxbatch.dispatch.tally import Tally
 from fluxbatch.errors import UsageError
 from fluxbatch.job import Chunk, Job
 from fluxbatch.manifest.reader import Rejected
-from fluxbatch.prepare import Prepared, budgets_of, due_rule, histories_of, now_text, recovered
+from fluxbatch.prepare import Prepared, budgets_of, due_rule, histories_of, now_text, prepared, recovered
 from fluxbatch.report import REPORT, to_markdown
+from fluxbatch.run import drive, open_batch
 from fluxbatch.summary import ModelSummary, Summary, summarise
 
 CHUNKS_MAX = 1_000
@@ -94,6 +96,19 @@ def _chunk(batch: str, number: int, first: int, last: int) -> Chunk:
 def again(chunk: Chunk, number: int) -> Chunk:
     """The chunk as it is begun for the `number`th time, as a run of its own."""
     return replace(chunk, run=f"{chunk.batch}-{chunk.name}-{number}")
+
+
+def made(job: Job, chunk: Chunk) -> Summary:
+    """The run of one chunk in this process, from its start to its close: what a task of any other orchestrator does."""
+
+    async def run() -> Summary:
+        with prepared(replace(job, chunk=chunk)) as ready:
+            async with open_batch(ready) as batch:
+                await drive(batch, batch.work)
+        assert batch.summary is not None
+        return batch.summary
+
+    return asyncio.run(run())
 
 
 @dataclass(frozen=True, slots=True)

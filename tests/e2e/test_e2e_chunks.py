@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import shutil
 import signal
@@ -27,19 +26,18 @@ from fluxbatch.errors import DatasetInUse, UsageError
 from fluxbatch.job import Chunk, Job
 from fluxbatch.models.money import parse_usd
 from fluxbatch.prepare import Prepared, prepared
-from fluxbatch.run import drive, open_batch
 from fluxbatch.settings import load_settings
 from fluxbatch.summary import Summary
 from tests.e2e.e2e_kit import SMALL_CENTINEURONS, Desk, failures, part_files, placed, rows, table, until
 
 CHUNK = """
 import asyncio, json, sys
-from dataclasses import replace
-from tests.e2e.test_e2e_chunks import job_of, make
+from fluxbatch.chunked import made
 from fluxbatch.job import Chunk
+from tests.e2e.test_e2e_chunks import job_of
 from pathlib import Path
 manifest, out, budget, chunk = sys.argv[1:]
-make(replace(job_of(Path(manifest), Path(out), budget), chunk=Chunk(**json.loads(chunk))))
+made(job_of(Path(manifest), Path(out), budget), Chunk(**json.loads(chunk)))
 """
 
 
@@ -54,21 +52,8 @@ def begun(desk: Desk, job: Job, count: int) -> Iterator[tuple[Prepared, list[Chu
         yield ready, cut(ready, count)
 
 
-def make(job: Job) -> Summary:
-    """The run of one chunk, from its start to its close."""
-
-    async def run() -> Summary:
-        with prepared(job) as ready:
-            async with open_batch(ready) as batch:
-                await drive(batch, batch.work)
-        assert batch.summary is not None
-        return batch.summary
-
-    return asyncio.run(run())
-
-
 def made(job: Job, chunks: Sequence[Chunk]) -> list[Summary]:
-    return [make(replace(job, chunk=chunk)) for chunk in chunks]
+    return [chunked.made(job, chunk) for chunk in chunks]
 
 
 def ended(summaries: Sequence[Summary], lost: Sequence[str] = ()) -> Ends:
@@ -235,14 +220,14 @@ def test_a_chunk_is_made_by_one_run_at_a_time_and_only_while_its_batch_lasts(des
         job = job_of(manifest, desk.out)
     with begun(desk, job, 2) as (ready, [first, second]):
         with prepared(replace(job, chunk=first)), pytest.raises(DatasetInUse):
-            make(replace(job, chunk=again(first, 2)))
-        with pytest.raises(DatasetInUse):
-            make(job)  # the whole manifest, meanwhile
+            made(job, [again(first, 2)])
+        with pytest.raises(DatasetInUse), prepared(job):
+            pass  # the whole manifest, meanwhile
         with prepared(replace(job, chunk=first)):
             summary = joined(ready, ended(made(job, [second])), Stop())
     assert "still at work" in str(summary.reason)
     with placed(desk.folder, desk.variables()), pytest.raises(UsageError, match=r"has ended.*begin the batch again"):
-        make(replace(job, chunk=second))
+        made(job, [second])
     assert desk.run(manifest).ended(0).json["already"] == 4
 
 
@@ -263,7 +248,7 @@ def test_a_silent_run_of_a_chunk_on_another_machine_is_pushed_out_by_the_next_on
         assert (sign_of(ready, first).is_silent, sign_of(ready, second).is_silent) == (True, False)
         made(job, [again(first, 2)])
         with pytest.raises(DatasetInUse, match="far-away"):
-            make(replace(job, chunk=again(second, 2)))
+            made(job, [again(second, 2)])
         with ready.store.reading() as tx:
             assert [one.run for one in lease.leases_of(tx, ready.dataset.id)] == [ready.run, second.run]
         assert "still at work" in str(joined(ready, ended([]), Stop()).reason)
