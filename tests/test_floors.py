@@ -27,7 +27,7 @@ FLOORS = (
     {"prepare", "report", "tell"},
     {"batch", "budgets", "examine", "ledgers", "listing", "reconciled", "swept"},
     {"reconcile", "repair", "run", "screen"},
-    {"foreground", "options"},
+    {"chunked", "foreground", "options"},
     {"cli_budget", "cli_ledger", "cli_models", "cli_prefect", "cli_simulate", "cli_sweep"},
     {"cli", "flows"},
 )
