@@ -25,7 +25,7 @@ from fluxbatch.report import REPORT
 from fluxbatch.run import drive, open_batch, simulated
 from fluxbatch.screen import watched
 from fluxbatch.summary import Summary
-from fluxbatch.unheard import say
+from fluxbatch.unheard import leave_the_terminal, say
 
 LOG_CHARACTERS_MAX = 4_000
 
@@ -82,7 +82,8 @@ async def _run(ready: Prepared, console: Console) -> Summary | None:
 def stop_on_signals(stopped: Stop, task: asyncio.Task[object]) -> Iterator[None]:
     """The first Ctrl-C or SIGTERM stops the sending and waits for what is in flight; the second ends it at once.
 
-    Outside the main thread there are no signals to hear, and the block is simply run.
+    So does a terminal that is closed (SIGHUP), to which nothing is said any more; not under nohup. Outside the main
+    thread there are no signals to hear, and the block is simply run.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -97,10 +98,15 @@ def stop_on_signals(stopped: Stop, task: asyncio.Task[object]) -> Iterator[None]
             task.cancel()
         stopped.request(StoppedBy.SIGNAL, "interrupted; what was in flight was waited for")
 
+    def hung_up() -> None:
+        leave_the_terminal()
+        stop()
+
     loop = asyncio.get_running_loop()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     for number in before:
-        loop.add_signal_handler(number, stop)
+        if number != signal.SIGHUP or before[number] != signal.SIG_IGN:
+            loop.add_signal_handler(number, hung_up if number == signal.SIGHUP else stop)
     try:
         yield
     finally:

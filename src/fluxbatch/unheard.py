@@ -8,6 +8,8 @@ stands in its report.
 from __future__ import annotations
 
 import os
+import stat
+import sys
 from typing import TextIO
 
 
@@ -16,6 +18,13 @@ def fall_silent(file: TextIO) -> None:
     nobody = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nobody, file.fileno())
     os.close(nobody)
+
+
+def leave_the_terminal() -> None:
+    """The terminal is gone: what would be written to it fails, so it goes to nobody. Files and pipes are left alone."""
+    for file in (sys.stdout, sys.stderr):
+        if stat.S_ISCHR(os.fstat(file.fileno()).st_mode):
+            fall_silent(file)
 
 
 def say(text: str, file: TextIO) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pty
+import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,3 +117,34 @@ def test_two_runs_of_two_datasets_share_the_accounts_pace(desk: Desk) -> None:
     arrivals = sorted(desk.simulator.stats()["arrivals_s"])
     assert len(arrivals) == 160
     assert arrivals[-1] - arrivals[0] >= 159 * 0.02
+
+
+@pytest.mark.skipif(shutil.which("setsid") is None, reason="no setsid to give a process a terminal of its own")
+@pytest.mark.parametrize("is_ignored", [False, True])
+def test_a_terminal_that_is_closed_ends_a_run_as_sigterm_does_unless_it_was_told_to_stay(
+    desk: Desk, is_ignored: bool
+) -> None:
+    """What ssh leaves behind when its connection drops."""
+    desk.simulator.change(latency_s=0.4)
+    manifest = desk.manifest(rows(24))
+    ours, its = pty.openpty()
+    stays = ["nohup"] if is_ignored else []
+    command = (sys.executable, "-c", "from fluxbatch.cli import main; main()", "run", str(manifest))
+    process = subprocess.Popen(
+        ["setsid", "--ctty", *stays, *command, "--out", str(desk.out), *OPTIONS],
+        cwd=desk.folder,
+        env=desk.variables() | {"TERM": "xterm"},
+        stdin=its,
+        stdout=its,
+        stderr=its,
+    )
+    desk._started.append(process)  # type: ignore[arg-type]
+    os.close(its)
+    until(_busy(desk.simulator, made=4))
+    os.close(ours)
+    process.wait(20)
+    assert process.returncode == (0 if is_ignored else 130)
+    made = table(desk.out).num_rows
+    assert made == 24 if is_ignored else 8 <= made < 24
+    assert made * SMALL_CENTINEURONS == desk.billed, "what was in flight was waited for"
+    assert desk.run(manifest).ended(0).json["already"] == made
