@@ -231,3 +231,23 @@ def test_a_fenced_runs_window_still_adds_up(ledger_books: Books):
         assert ledger.audit_windows(tx) == []
         run = Window("run-a", Period.TOTAL, None, Scope.RUN)
         assert ledger.windows.stored(tx)[run] == Held(spent=POSTED.actual)
+
+
+def test_a_chunk_that_is_begun_again_takes_its_seat_from_the_run_before_and_no_other(ledger_books: Books):
+    take(ledger_books, "parent")
+    for run, seat in (("first-1", "first"), ("second-1", "second")):
+        assert isinstance(sit(ledger_books, run, seat), Taken)
+        reserve(ledger_books, run, f"key of {run}")
+    assert isinstance(sit(ledger_books, "first-2", "first"), Busy), "who sits there is alive"
+    renew(ledger_books, "second-1", NOW_US + LENGTH_US)
+    took = sit(ledger_books, "first-2", "first", NOW_US + LENGTH_US)
+    assert isinstance(took, Taken)
+    assert [one.run for one in took.over] == ["first-1"]
+    assert [one.key for one in ledger_books.strand()] == ["key of first-1"], "the other chunk is alive"
+    with pytest.raises(LeaseLost):
+        reserve(ledger_books, "first-1", "one more")
+    assert isinstance(reserve(ledger_books, "second-1", "one more"), Reserved)
+
+
+def sit(books: Books, run: str, seat: str, at_us: int = NOW_US) -> Taken | Busy:
+    return books.do(lambda tx: lease.take(tx, DATASET, run, THERE, LENGTH_S, holder="parent", seat=seat, now_us=at_us))

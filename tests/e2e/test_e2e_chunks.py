@@ -166,7 +166,8 @@ def test_a_chunk_that_was_killed_is_begun_again_and_pays_for_nothing_twice(desk:
     assert summary.made == 40 - lost
     assert summaries[1].already > 0
     assert Counter(table(desk.out)["key"].to_pylist()).most_common(1)[0][1] == 1
-    assert desk.requests == 40
+    asked = Counter(desk.simulator.stats()["prompts"])
+    assert (len(asked) >= 40 - lost, max(asked.values())) == (True, 1), "no picture was asked for twice"
     assert summary.unknown_charges.centineurons <= 4 * 15_000
     assert desk.command("verify", str(desk.out)).code == 0
 

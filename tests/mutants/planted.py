@@ -473,4 +473,33 @@ BUGS: tuple[Bug, ...] = (
         "        if other.taken_at_us + round(length_s * 1e6) > now and not is_dead(other):\n",
         "tests/budget/test_lease.py",
     ),
+    _bug(
+        "what another chunk has on its way is called lost",
+        LEDGER,
+        ", attempts.c.run.not_in(alive))",
+        ")",
+        "tests/budget/test_lease.py",
+    ),
+    _bug(
+        "a chunk that is begun again sits beside the run before",
+        "budget/lease.py",
+        " or (seat is not None and self.seat == seat)",
+        "",
+        "tests/budget/test_lease.py",
+        "tests/e2e/test_e2e_chunks.py",
+    ),
+    _bug(
+        "a chunk's part that has two names is listed under both",
+        "dataset/chunks.py",
+        "        if part.sha256 in known:\n",
+        "        if part.file in known:\n",
+        "tests/power/test_power_chunks.py",
+    ),
+    _bug(
+        "a chunk that outlives its batch is made for nobody",
+        "prepare.py",
+        "            check_batch(store, dataset.id, chunk.batch)\n",
+        "",
+        "tests/e2e/test_e2e_chunks.py",
+    ),
 )
