@@ -13,6 +13,23 @@ import pytest
 
 from tests.postgres_kit import Cluster, cluster, own_schema, why_not
 
+LONGEST = (
+    "tests/flow/test_flow_deployment.py",
+    "tests/flow/test_flow_chunks.py",
+    "tests/crash/test_crash_random",
+    "tests/simulation/test_simulation_even_seeds.py",
+    "tests/simulation/test_simulation_odd_seeds.py",
+    "tests/crash/",
+    "tests/store/test_store_kills.py",
+    "tests/power/test_power_cut",
+)
+"""What takes minutes, by the beginning of its path, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first: one that is begun when the others are done keeps everybody waiting."""
+    items.sort(key=lambda item: next((at for at, path in enumerate(LONGEST) if item.nodeid.startswith(path)), 99))
+
 
 @pytest.fixture(scope="session")
 def postgres_cluster() -> Iterator[Cluster]:

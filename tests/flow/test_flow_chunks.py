@@ -19,7 +19,7 @@ from fluxbatch.simulator import Simulator
 from tests.e2e.e2e_kit import REPOSITORY, SMALL_CENTINEURONS, Desk, calm, rows, until
 from tests.flow.orchestra import FINAL, PAUSE, Orchestra, kill, orchestra
 from tests.postgres_kit import Cluster, own_schema
-from tests.soak import soak
+from tests.soak import IS_SOAK, soak
 from tests.store.store_case import StoreReader
 from tests.store.store_kit import Bucket, S3Server
 
@@ -164,6 +164,7 @@ def _assert_the_pace(arrivals_s: list[float]) -> None:
         assert after - first >= WINDOW_S
 
 
+@pytest.mark.skipif(not IS_SOAK, reason="a minute of waiting for imports: make soak")
 def test_a_batch_that_is_cancelled_ends_its_chunks_and_keeps_what_they_have_made(house: House) -> None:
     run = house.begin("cancelled", 2_000, 2)
     until(lambda: house.desk.billed > 20 * SMALL_CENTINEURONS, seconds=120)
