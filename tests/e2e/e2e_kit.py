@@ -132,8 +132,12 @@ class Desk:
 
     def start(self, *arguments: str, group: bool = False) -> subprocess.Popen[str]:
         """The command line in a process (or a process group) of its own, which does not outlive the test."""
+        return self.start_code("from fluxbatch.cli import main; main()", *arguments, group=group)
+
+    def start_code(self, code: str, *arguments: str, group: bool = False) -> subprocess.Popen[str]:
+        """The same of any Python code."""
         process = subprocess.Popen(
-            [sys.executable, "-c", "from fluxbatch.cli import main; main()", *arguments],
+            [sys.executable, "-c", code, *arguments],
             cwd=self.folder,
             env=self.variables(),
             stdout=subprocess.PIPE,

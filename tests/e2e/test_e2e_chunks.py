@@ -6,7 +6,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -66,16 +65,7 @@ def spans(chunks: Sequence[Chunk]) -> list[tuple[int, int]]:
 
 def start(desk: Desk, manifest: Path, chunk: Chunk) -> subprocess.Popen[str]:
     """The chunk's run as a process of its own."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", CHUNK, str(manifest), str(desk.out), "5", json.dumps(asdict(chunk))],
-        cwd=desk.folder,
-        env=desk.variables(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    desk._started.append(process)
-    return process
+    return desk.start_code(CHUNK, str(manifest), str(desk.out), "5", json.dumps(asdict(chunk)))
 
 
 def test_the_chunks_of_a_batch_become_one_dataset_in_the_order_of_the_manifest(desk: Desk):

@@ -10,7 +10,6 @@ import re
 import signal
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -49,16 +48,7 @@ main()
 
 def elsewhere(desk: Desk, *arguments: str) -> subprocess.Popen[str]:
     """The command on what looks like another machine."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", ELSEWHERE, *arguments],
-        cwd=desk.folder,
-        env=desk.variables(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    desk._started.append(process)
-    return process
+    return desk.start_code(ELSEWHERE, *arguments)
 
 
 def options(desk: Desk, manifest: Path, *more: str) -> tuple[str, ...]:

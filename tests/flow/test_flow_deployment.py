@@ -128,10 +128,11 @@ def _allow_many(night: Night) -> None:
 
 def test_the_deployments_are_there_and_only_what_is_switched_on_runs_by_itself(night: Night) -> None:
     found = {one["name"]: one for one in night.o.ask("deployments/filter", {})}
-    assert set(found) == {"demo", "nightly", "sweep", "reconcile"}
+    assert set(found) == {"demo", "nightly", "chunk", "sweep", "reconcile"}
     assert {one["work_pool_name"] for one in found.values()} == {POOL}
     [schedule] = found["nightly"]["schedules"]
     assert (schedule["active"], schedule["schedule"]["timezone"]) == (False, "Europe/Berlin")
+    assert found.pop("chunk")["global_concurrency_limit"] is None, "as many at once as the workers take"
     limits = {name: one["concurrency_options"]["collision_strategy"] for name, one in found.items()}
     assert limits == {"demo": "ENQUEUE", "sweep": "ENQUEUE", "nightly": "CANCEL_NEW", "reconcile": "CANCEL_NEW"}
     assert {one["global_concurrency_limit"]["limit"] for one in found.values()} == {1}
