@@ -175,3 +175,26 @@ def test_a_batch_that_is_cancelled_ends_its_chunks_and_keeps_what_they_have_made
     dataset = Dataset.open(house.bucket.at("cancelled"))
     assert sum(part.rows for part in dataset.parts) * SMALL_CENTINEURONS == billed
     assert {one["state"]["type"] for one in house.chunk_runs()} == {"CANCELLED"}
+
+
+def test_a_flow_goes_on_when_postgresql_is_killed_with_ledger_and_prefect_on_it(
+    house: House, postgres_cluster: Cluster
+) -> None:
+    house.desk.simulator.reset()
+    manifest = house.desk.manifest(rows(80, "killed"), "killed.csv")
+    where = {"manifest": str(manifest), "out": house.address("killed"), "budget_usd": 20}
+    run = house.o.begin("generate-dataset/nightly", **where)
+    until(lambda: house.desk.billed > 0, seconds=120)
+    postgres_cluster.kill()
+    died_s = time.monotonic()
+    until(lambda: house.desk.simulator.stats()["making"] == 0, seconds=30)
+    sent = house.desk.requests
+    PAUSE.wait(2.0)
+    assert house.desk.requests == sent, "without its ledger it sends nothing"
+    postgres_cluster.start()
+    state = house.o.ended(run, seconds=240)
+    print(f"DEATH | PostgreSQL | {state['type']} | {time.monotonic() - died_s:.1f} s | {state['message']}")
+    assert (state["type"], state["message"]) == ("COMPLETED", "80 made, 0 before, 0 left of 80")
+    assert set(house.desk.simulator.stats()["prompts"].values()) == {1}
+    assert house.desk.billed == 80 * SMALL_CENTINEURONS
+    assert house.desk.command("verify", house.address("killed")).code == 0
