@@ -35,6 +35,8 @@ COUNT_EVERY_S = 10.0
 PAGE = 100
 WAITS_S = 60.0
 """After so long without a worker it is said that one is missing."""
+PENDING_MAX_S = 120.0
+"""A worker that took a run and died before its process began leaves it pending for ever; it takes seconds to begin."""
 IN_VAIN_MAX = 3
 """So often in a row a chunk may die without a picture; then it is given up, and the next run of the batch goes on."""
 
@@ -93,12 +95,13 @@ class FanOut:
             del self._shown[run]
 
     async def _seen_to_its_end(self, chunk: Chunk, run: UUID) -> Mapping[str, Any] | None:
-        waited_s, is_told, is_stopped = 0.0, False, False
+        waited_s, pending_s, is_told, is_stopped = 0.0, 0.0, False, False
         while True:
             state, sign = self._shown[run], await self._sign(chunk)
             if sign.summary is not None:
                 return sign.summary
-            if sign.is_silent or (state is not None and state.is_final()):
+            pending_s = pending_s + LOOK_EVERY_S if state is not None and state.is_pending() else 0.0
+            if sign.is_silent or pending_s >= PENDING_MAX_S or (state is not None and state.is_final()):
                 await _say_what_is_true(run, state)
                 return (await self._sign(chunk)).summary  # it may have ended between the two questions
             if self.stop.is_set and not is_stopped:
@@ -169,11 +172,13 @@ class FanOut:
 
 
 async def _say_what_is_true(run: UUID, state: State[Any] | None) -> None:
-    """A run that has gone silent, and is still shown as running, is shown as what it is."""
+    """A run that has gone silent, or was never begun, and is still shown as alive, is shown as what it is."""
     if state is None or not state.is_final():
+        is_pending = state is not None and state.is_pending()
+        why = "its worker never began it" if is_pending else "its lease in the ledger has run out"
         with out_of_the_way("that a chunk has died"):
             async with get_client() as client:
-                await client.set_flow_run_state(run, Crashed(message="its lease in the ledger has run out"), force=True)
+                await client.set_flow_run_state(run, Crashed(message=why), force=True)
 
 
 async def _cancelled(run: UUID) -> bool:

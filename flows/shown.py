@@ -142,7 +142,7 @@ async def _rename(ready: Prepared) -> None:
     """The models are known only now that the manifest was read."""
     names = list(dict.fromkeys(shape.model.name for shape in ready.plan.shapes))
     identity = flow_run.get_id()
-    if names and identity is not None:
+    if names and identity is not None and ready.job.chunk is None:  # a chunk is named by its batch, after its rows
         more = f"+{len(names) - MODELS_NAMED}" if len(names) > MODELS_NAMED else ""
         job = ready.job
         name = named(

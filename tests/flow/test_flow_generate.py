@@ -20,9 +20,22 @@ import pytest
 
 from fluxbatch.dataset.catalogue import Dataset, lock_file
 from fluxbatch.dataset.lock import hold
+from fluxbatch.job import Job
+from fluxbatch.models.money import parse_usd
 from fluxbatch.outlive import CONNECTION
+from fluxbatch.settings import load_settings
 from tests.e2e.e2e_kit import REPOSITORY, SMALL_CENTINEURONS, Desk, centineurons, placed, rows, table, until
 from tests.flow.flow_kit import Noted, run_flow
+from tests.flow.hand_kit import (
+    Deed,
+    Hand,
+    crashes,
+    falls_silent,
+    is_told_to_end,
+    makes,
+    takes_and_dies,
+    without_logs_from_elsewhere,
+)
 from tests.hostile.canary_kit import PROMPT, TOKENS, everything_in
 from tests.hostile.parrot import parroting
 
@@ -448,3 +461,67 @@ def test_a_concurrency_slot_that_is_lost_does_not_end_a_run(caplog: pytest.LogCa
     said = "Execution will continue, but concurrency limits may be exceeded"
     with maintain_concurrency_lease(uuid4(), 300, raise_on_lease_renewal_failure=True):
         until(lambda: said in caplog.text, seconds=60)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch, prefect_server: None) -> Iterator[None]:
+    """What a batch waits for is here at once."""
+    from flows import fan_out
+
+    for name, seconds in {"LOOK_EVERY_S": 0.05, "COUNT_EVERY_S": 0.2, "PENDING_MAX_S": 0.3}.items():
+        monkeypatch.setattr(fan_out, name, seconds)
+    with without_logs_from_elsewhere():
+        yield
+
+
+def batch(desk: Desk, count: int, *does: Deed) -> tuple[Any, Hand]:
+    """Ten pictures in so many chunks, with a hand in the workers' place."""
+    manifest = desk.manifest(rows(10))
+    with placed(desk.folder, desk.variables()):
+        hand = Hand(Job(manifest, desk.out, parse_usd("5"), load_settings()), does)
+    return run_flow(desk, manifest, meanwhile=hand.work, chunks=count), hand
+
+
+@pytest.mark.usefixtures("quick")
+class TestChunks:
+    def test_what_the_chunks_have_made_is_one_dataset_and_one_result(self, desk: Desk) -> None:
+        state, hand = batch(desk, 2, makes, makes)
+        assert state.message == "10 made, 0 before, 0 left of 10"
+        assert _result(state)["spent_usd"] == str(Decimal(desk.billed * 110) / 10**9)
+        assert table(desk.out)["row"].to_pylist() == list(range(1, 11))
+        assert [run.name for run in hand.runs] == ["chunk 0001, rows 1 to 5", "chunk 0002, rows 6 to 10"]
+        noted = Noted(state)
+        assert {"summary", "spend", "parts"} <= set(noted.artifacts)
+
+    @pytest.mark.parametrize(
+        ("how", "shown"),
+        [
+            (takes_and_dies, "its worker never began it"),
+            (falls_silent, "its lease in the ledger has run out"),
+            (crashes, None),
+        ],
+    )
+    def test_a_chunk_that_dies_is_begun_again_and_shown_as_crashed(
+        self, desk: Desk, how: Deed, shown: str | None
+    ) -> None:
+        state, hand = batch(desk, 1, how, makes)
+        assert state.message == "10 made, 0 before, 0 left of 10"
+        assert hand.states() == [("CRASHED", shown), ("COMPLETED", None)]
+        assert [run.parameters["chunk"]["run"][-7:] for run in hand.runs] == ["-0001-1", "-0001-2"]
+
+    def test_a_chunk_that_dies_again_and_again_without_a_picture_is_given_up(self, desk: Desk) -> None:
+        state, _ = batch(desk, 1, crashes, crashes, crashes)
+        assert state.is_failed()
+        assert "chunk 0001 died 3 times in a row without a picture" in str(state.message)
+        assert desk.run(desk.folder / "prompts.csv").ended(0).json["made"] == 10
+
+    def test_a_batch_that_is_told_to_end_ends_its_chunks(self, desk: Desk) -> None:
+        state, hand = batch(desk, 1, is_told_to_end)
+        assert state.is_cancelled()
+        assert [kind for kind, _ in hand.states()] == ["CANCELLED"]
+        assert desk.run(desk.folder / "prompts.csv").ended(0).json["made"] == 10
+
+    def test_what_cannot_be_cut_is_refused_before_anything_is_made(self, desk: Desk) -> None:
+        state = run_flow(desk, desk.manifest(rows(3)), chunks=2, limit=2)
+        assert "chunks and limit exclude each other" in str(state.message)
+        assert not desk.out.exists()
