@@ -30,13 +30,14 @@ from fluxbatch.summary import Summary
 from tests.e2e.e2e_kit import SMALL_CENTINEURONS, Desk, failures, part_files, placed, rows, table, until
 
 CHUNK = """
-import asyncio, json, sys
-from fluxbatch.chunked import made
-from fluxbatch.job import Chunk
-from tests.e2e.test_e2e_chunks import job_of
+import json, sys
 from pathlib import Path
+from fluxbatch.chunked import made
+from fluxbatch.job import Chunk, Job
+from fluxbatch.models.money import parse_usd
+from fluxbatch.settings import load_settings
 manifest, out, budget, chunk = sys.argv[1:]
-made(job_of(Path(manifest), Path(out), budget), Chunk(**json.loads(chunk)))
+made(Job(Path(manifest), Path(out), parse_usd(budget), load_settings()), Chunk(**json.loads(chunk)))
 """
 
 

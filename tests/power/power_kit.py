@@ -32,6 +32,7 @@ from fluxbatch.budget.store import Store
 from fluxbatch.cloudflare.outcome import Broken, Reply
 from fluxbatch.dataset import files
 from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.held import holding
 from fluxbatch.job import SIMULATOR_ACCOUNT_ID, Job
 from fluxbatch.manifest.request import ImageRequest
 from fluxbatch.prepare import Prepared, prepared
@@ -287,7 +288,7 @@ def started(home: Home) -> Iterator[Started]:
     try:
         with closing(job.open_store()) as store:
             dataset = open_dataset(job.out, OWN, job.is_simulated)
-            with dataset.hold():
+            with holding(dataset, store, f"start-{files._WRITER}"):
                 yield Started(store, dataset, recovered(job, store, dataset))
     finally:
         files._WRITER = before
