@@ -92,6 +92,7 @@ PURE = (
     "cloudflare/outcome.py",
     "cloudflare/wire.py",
     "cloudflare/wording.py",
+    "dataset/measures.py",
     "dataset/record.py",
     "manifest/prompts/arrangements.py",
     "manifest/prompts/parts.py",
