@@ -22,7 +22,7 @@ FLOORS = (
     {"models"},
     {"manifest", "settings", "simulator"},
     {"budget", "cloudflare", "dataset"},
-    {"dispatch"},
+    {"dispatch", "query"},
     {"held", "holder", "job", "start", "summary"},
     {"prepare", "report", "tell"},
     {"batch", "budgets", "examine", "ledgers", "listing", "reconciled", "swept"},
@@ -57,6 +57,7 @@ PLACES = {
     "alembic": {"src/fluxbatch/budget/"},
     "psycopg": {"src/fluxbatch/budget/postgres.py"},
     "sqlite3": set[str](),
+    "duckdb": {"src/fluxbatch/query/"},
     "aiolimiter": {"src/fluxbatch/dispatch/pace.py"},
     "starlette": {"src/fluxbatch/simulator/"},
     "uvicorn": {"src/fluxbatch/simulator/"},
@@ -105,6 +106,7 @@ PURE = (
     "manifest/prompts/writer.py",
     "manifest/address.py",
     "manifest/netblocks.py",
+    "query/names.py",
     "dispatch/drift.py",
     "dispatch/rate.py",
     "dispatch/retry.py",
@@ -266,7 +268,7 @@ def _loaded_by(statement: str) -> set[str]:
 
 
 HEAVY = {
-    "PIL", "aiohttp", "httpx", "imagehash", "jinja2", "numpy", "pandas", "prefect", "pyarrow", "pydantic",
+    "PIL", "aiohttp", "duckdb", "httpx", "imagehash", "jinja2", "numpy", "pandas", "prefect", "pyarrow", "pydantic",
     "pydantic_settings", "scipy", "sqlalchemy", "starlette", "uvicorn", "yaml",
 }  # fmt: skip
 
