@@ -22,13 +22,14 @@ FLOORS = (
     {"models"},
     {"manifest", "settings", "simulator"},
     {"budget", "cloudflare", "dataset"},
-    {"dispatch", "query"},
-    {"held", "holder", "job", "start", "summary"},
+    {"dispatch", "query", "scores"},
+    {"covered", "held", "holder", "job", "start", "summary"},
     {"prepare", "report", "tell"},
-    {"batch", "budgets", "examine", "ledgers", "listing", "reconciled", "swept"},
-    {"reconcile", "repair", "run", "screen"},
-    {"chunked", "foreground", "options"},
-    {"cli_budget", "cli_ledger", "cli_models", "cli_prefect", "cli_simulate", "cli_sweep"},
+    {"checked", "batch", "budgets", "examine", "ledgers", "listing", "reconciled", "swept"},
+    {"duplicates", "reconcile", "repair", "run", "screen"},
+    {"check", "chunked", "foreground", "options"},
+    {"checking"},
+    {"cli_budget", "cli_check", "cli_ledger", "cli_models", "cli_prefect", "cli_simulate", "cli_sweep"},
     {"cli", "flows"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -52,6 +53,8 @@ PLACES = {
         "src/fluxbatch/manifest/pixels.py",
         "src/fluxbatch/simulator/painter.py",
     },
+    "onnxruntime": {"src/fluxbatch/scores/onnx.py"},
+    "tokenizers": {"src/fluxbatch/scores/texts.py"},
     "imagehash": {"src/fluxbatch/dataset/image.py"},
     "sqlalchemy": {"src/fluxbatch/budget/"},
     "alembic": {"src/fluxbatch/budget/"},
@@ -64,6 +67,7 @@ PLACES = {
     "typer": {
         "src/fluxbatch/cli.py",
         "src/fluxbatch/cli_budget.py",
+        "src/fluxbatch/cli_check.py",
         "src/fluxbatch/cli_ledger.py",
         "src/fluxbatch/cli_models.py",
         "src/fluxbatch/cli_simulate.py",
@@ -268,8 +272,8 @@ def _loaded_by(statement: str) -> set[str]:
 
 
 HEAVY = {
-    "PIL", "aiohttp", "duckdb", "httpx", "imagehash", "jinja2", "numpy", "pandas", "prefect", "pyarrow", "pydantic",
-    "pydantic_settings", "scipy", "sqlalchemy", "starlette", "uvicorn", "yaml",
+    "PIL", "aiohttp", "duckdb", "httpx", "imagehash", "jinja2", "numpy", "onnxruntime", "pandas", "prefect", "pyarrow",
+    "pydantic", "pydantic_settings", "scipy", "sqlalchemy", "starlette", "tokenizers", "uvicorn", "yaml",
 }  # fmt: skip
 
 

@@ -138,6 +138,20 @@ def inspect(content: bytes, width: int, height: int) -> Picture:
     return _picture(content, size, kind, measured, measured.dud or ("ok" if right else "wrong_size"))
 
 
+def decoded(content: bytes) -> Pixels | None:
+    """The pixels (height x width x 3, RGB, 0 to 255) of what came back; None when it cannot be decoded. Those of a
+    JPEG that is too large are decoded at half its sides."""
+    image = _open(content)
+    plain = None if image is None else _decoded(image)
+    return None if plain is None else np.asarray(plain.convert("RGB"))
+
+
+def scaled(rgb: Pixels, width: int, height: int, resample: int) -> Pixels:
+    """Pixels at another size. `resample` is Pillow's number of a filter (2 bilinear, 3 bicubic), as preprocessor files
+    have it; ValueError for a number that is none."""
+    return np.asarray(Image.fromarray(rgb).resize((width, height), Image.Resampling(resample)))
+
+
 def _picture(
     content: bytes,
     size: tuple[int, int] | tuple[None, None],
@@ -169,6 +183,11 @@ def _open(content: bytes) -> Image.Image | None:
 
 def _look(image: Image.Image) -> Measured | None:
     """The one full decode, and all that is measured on it. None: it cannot be decoded."""
+    plain = _decoded(image)
+    return None if plain is None else _measured(plain, plain.convert("L"))
+
+
+def _decoded(image: Image.Image) -> Image.Image | None:
     pixels = image.width * image.height
     if pixels > (PIXELS_WHOLE_MAX if image.format == "WEBP" else PIXELS_MAX):
         return None
@@ -176,11 +195,9 @@ def _look(image: Image.Image) -> Measured | None:
         if pixels > PIXELS_WHOLE_MAX:
             image.draft(None, (image.width // 2, image.height // 2))
         image.load()
-        plain = _plain(image)
-        grey = plain.convert("L")
+        return _plain(image)
     except _UNDECODABLE:
         return None
-    return _measured(plain, grey)
 
 
 def _plain(image: Image.Image) -> Image.Image:
