@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -72,24 +74,29 @@ class Covered:
         """Put the file, whole or not at all, with what it has of the parts that the dataset has. In their order."""
         found = {part.file: self.pieces[part.file] for part in dataset.parts if self.covers(part)}
         table = pa.concat_tables([self.schema.empty_table(), *(piece.rows for piece in found.values())])
+        kept = first_of_each(table.column(KEY))  # a picture that was paid for twice stands in two parts
+        ends = np.cumsum([0, *(len(piece.rows) for piece in found.values())])
+        rows = np.diff(np.cumsum([0, *kept])[ends]).tolist()
         said = {
             "dataset": dataset.id,
             "made_by": self.made_by,
-            "parts": [[file, piece.sha256, len(piece.rows)] for file, piece in found.items()],
+            "parts": [[file, piece.sha256, count] for (file, piece), count in zip(found.items(), rows, strict=True)],
         }
-        table = _each_once(table).replace_schema_metadata({METADATA_KEY: json.dumps(said)})
+        table = table.filter(pa.array(kept)).replace_schema_metadata({METADATA_KEY: json.dumps(said)})
         path = sidecar_file(dataset, self.name)
         place.make_folders(path.parent)
         place.put_atomic(path, lambda file: pq.write_table(table, pa.PythonFile(file, mode="w"), **_SETTINGS))
 
 
-def _each_once(table: pa.Table) -> pa.Table:
-    """A picture that was paid for twice stands in two parts; here it has one row."""
-    keys = table.column(KEY)
-    if pc.count_distinct(keys).as_py() == len(keys):
-        return table
-    first = {key: row for row, key in reversed(list(enumerate(keys.to_pylist())))}
-    return table.take(sorted(first.values()))
+def first_of_each(keys: pa.ChunkedArray | pa.Array) -> npt.NDArray[np.bool_]:
+    """Which rows are the first ones of their key."""
+    first = np.ones(len(keys), bool)
+    if pc.count_distinct(keys).as_py() < len(keys):
+        seen: set[str] = set()
+        for row, key in enumerate(keys.to_pylist()):
+            first[row] = key not in seen
+            seen.add(key)
+    return first
 
 
 def covered(dataset: Dataset, name: str, made_by: str, fields: Sequence[pa.Field]) -> Covered:

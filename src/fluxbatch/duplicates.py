@@ -3,7 +3,8 @@
     duplicate_group         the key of the picture that stands for the group: the first one in the dataset's order
     duplicate_distance      bits between the picture's perceptual hash and that one's, 0 for itself
 
-Only pictures that share a group have a row. Undecodable pictures have no hash, so no group.
+Only pictures that share a group have a row. An undecodable picture has no hash; and that of a blank or a solid one says
+nothing but that nothing is on it, so a black sheet would be near a red one: these are in no group.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 
 from fluxbatch import similar
 from fluxbatch.checked import OK, Group
-from fluxbatch.covered import Covered, covered
+from fluxbatch.covered import Covered, covered, first_of_each
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.columns import column_rows
 from fluxbatch.dataset.header import Part
@@ -26,16 +27,18 @@ from fluxbatch.query.sidecars import KEY
 DUPLICATES = "duplicates"
 GROUP, DISTANCE = "duplicate_group", "duplicate_distance"
 FIELDS = (pa.field(GROUP, pa.string()), pa.field(DISTANCE, pa.int32()))
+_EMPTY = ("blank", "solid")
 _COLUMNS = (KEY, "phash", "check")
 
 
 @dataclass(frozen=True, slots=True)
 class PartFacts:
-    """Of each picture of a part: key, hash (0 where `has_hash` is false); and the keys that are not ok, by why."""
+    """Of each picture of a part: key, hash, and whether that one says what is on it; and the keys that are not ok, by
+    why."""
 
     keys: pa.Array
     hashes: similar.Hashes
-    has_hash: pa.Array
+    is_telling: pa.Array
     suspects: dict[str, list[str]]
 
 
@@ -67,11 +70,12 @@ def facts_of(dataset: Dataset, part: Part) -> PartFacts:
         hashes[has_hash.to_numpy(zero_copy_only=False)] = found
     except ValueError as error:
         raise Damaged(f"{path}: has perceptual hashes that are none") from error
+    is_telling = pc.and_(has_hash, pc.invert(pc.is_in(checks, pa.array(_EMPTY))))
     odd = pc.fill_null(pc.not_equal(checks, OK), True)
     suspects: dict[str, list[str]] = {}
     for key, check in zip(keys.filter(odd).to_pylist(), checks.filter(odd).to_pylist(), strict=True):
         suspects.setdefault(str(check), []).append(key)
-    return PartFacts(keys, hashes, has_hash, suspects)
+    return PartFacts(keys, hashes, is_telling, suspects)
 
 
 def near_duplicates(dataset: Dataset, facts: Facts, distance_max: int) -> list[Group]:
@@ -96,9 +100,8 @@ def _fill(made: Covered, facts: Facts, distance_max: int) -> None:
     if not facts.parts:
         return
     keys = pa.concat_arrays([one.keys for _, one in facts.parts])
-    hashed = np.flatnonzero(
-        _first_of_each(keys) & pa.concat_arrays([one.has_hash for _, one in facts.parts]).to_numpy(False)
-    )
+    is_telling = pa.concat_arrays([one.is_telling for _, one in facts.parts]).to_numpy(False)
+    hashed = np.flatnonzero(first_of_each(keys) & is_telling)  # none is a duplicate of itself
     groups = similar.group(np.concatenate([one.hashes for _, one in facts.parts])[hashed], distance_max)
     shared = np.flatnonzero(groups.is_shared)
     rows = hashed[shared]
@@ -111,14 +114,3 @@ def _fill(made: Covered, facts: Facts, distance_max: int) -> None:
         first, last = np.searchsorted(rows, [start, start + len(one.keys)]).tolist()
         made.add(part, table.slice(first, last - first))
         start += len(one.keys)
-
-
-def _first_of_each(keys: pa.Array) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """A picture that was paid for twice stands in two parts, and is no duplicate of itself."""
-    first = np.ones(len(keys), bool)
-    if pc.count_distinct(keys).as_py() < len(keys):
-        seen: set[str] = set()
-        for row, key in enumerate(keys.to_pylist()):
-            first[row] = key not in seen
-            seen.add(key)
-    return first
