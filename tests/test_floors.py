@@ -26,9 +26,18 @@ FLOORS = (
     {"held", "holder", "job", "start", "summary"},
     {"prepare", "report", "tell"},
     {"batch", "budgets", "examine", "ledgers", "listing", "reconciled", "swept"},
-    {"reconcile", "repair", "run", "screen"},
+    {"reconcile", "repair", "reported", "run", "screen"},
     {"chunked", "foreground", "options"},
-    {"cli_budget", "cli_ledger", "cli_models", "cli_prefect", "cli_simulate", "cli_sweep"},
+    {
+        "cli_budget",
+        "cli_ledger",
+        "cli_models",
+        "cli_prefect",
+        "cli_reconcile",
+        "cli_report",
+        "cli_simulate",
+        "cli_sweep",
+    },
     {"cli", "flows"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -57,7 +66,6 @@ PLACES = {
     "alembic": {"src/fluxbatch/budget/"},
     "psycopg": {"src/fluxbatch/budget/postgres.py"},
     "sqlite3": set[str](),
-    "duckdb": {"src/fluxbatch/query/"},
     "aiolimiter": {"src/fluxbatch/dispatch/pace.py"},
     "starlette": {"src/fluxbatch/simulator/"},
     "uvicorn": {"src/fluxbatch/simulator/"},
@@ -68,10 +76,14 @@ PLACES = {
         "src/fluxbatch/cli_models.py",
         "src/fluxbatch/cli_simulate.py",
         "src/fluxbatch/cli_prefect.py",
+        "src/fluxbatch/cli_reconcile.py",
+        "src/fluxbatch/cli_report.py",
         "src/fluxbatch/cli_sweep.py",
         "src/fluxbatch/options.py",
     },
     "requests": set[str](),
+    "duckdb": {"src/fluxbatch/query/"},
+    "matplotlib": {"src/fluxbatch/report/charts.py"},
 }
 
 # What decides is apart from what does: no clock, no chance, no disk, no loop. (Datetimes come in as arguments.)
@@ -105,14 +117,16 @@ PURE = (
     "manifest/prompts/writer.py",
     "manifest/address.py",
     "manifest/netblocks.py",
-    "query/names.py",
     "dispatch/drift.py",
     "dispatch/rate.py",
     "dispatch/retry.py",
     "manifest/frame.py",
     "manifest/marks.py",
     "manifest/mentions.py",
-    "report.py",
+    "query/names.py",
+    "report/charts.py",
+    "report/markdown.py",
+    "report/timeline.py",
 )
 IMPURE = {"asyncio", "os", "random", "secrets", "shutil", "socket", "subprocess", "tempfile", "threading", "time"}
 
