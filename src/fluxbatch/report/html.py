@@ -46,8 +46,8 @@ class Share:
 
 def to_html(facts: Facts, gallery: Gallery, version: str) -> str:
     """The page. The same facts give the same page."""
-    page = _environment().get_template("report.html")
-    style, script = _template("report.css"), _template("report.js")
+    page = environment().get_template("report.html")
+    style, script = _template("report.css"), _template("opened.js") + _template("report.js")
     numbered = list(enumerate(gallery.items))
     return page.render(
         facts=facts,
@@ -73,16 +73,17 @@ def to_html(facts: Facts, gallery: Gallery, version: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """The templates, for whoever shows the same pieces: everything is escaped, and what is not given is an error."""
+    made = Environment(
         loader=PackageLoader("fluxbatch.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(_FILTERS)
-    return environment
+    made.filters.update(_FILTERS)
+    return made
 
 
 @cache

@@ -1,15 +1,13 @@
-// Filters, the grid, and the opened picture. Without this, the page still shows everything.
-"use strict";
+// Filters and the grid. Without this, the page still shows everything.
 (() => {
   const { columns, items, axes } = JSON.parse(document.getElementById("items").textContent);
   const $ = (id) => document.getElementById(id);
-  const gallery = $("cells"), grid = $("grid"), controls = $("controls"), dialog = $("opened");
+  const gallery = $("cells"), grid = $("grid"), controls = $("controls");
   const cells = [...gallery.children];
   const at = new Map(columns.map((name, number) => [name, number]));
   const texts = items.map((values) => values.filter(Boolean).join("\n").toLowerCase());
   const values = new Map(axes.map((axis) => [axis.name, axis.values]));
   let shown = items.map((_, number) => number);
-  let current = 0, opener = null;
 
   const matches = (number, words, wanted) =>
     words.every((word) => texts[number].includes(word)) &&
@@ -89,57 +87,10 @@
     return td;
   }
 
-  function open(number) {
-    current = number;
-    const pictures = [...cells[number].querySelectorAll("img, .none")];
-    show($("opened-picture"), pictures[0]);
-    if ($("opened-beside")) show($("opened-beside"), pictures[1]);
-    const row = items[number];
-    $("opened-title").textContent = row[at.get("prompt")] ?? "";
-    $("opened-values").replaceChildren(...columns.flatMap((name, column) =>
-      row[column] === null || name === "prompt" ? [] : [made("dt", name), isolated(row[column])]));
-    $("opened-place").textContent = `${shown.indexOf(number) + 1} of ${shown.length}`;
-    if (!dialog.open) dialog.showModal();
-    dialog.scrollTop = 0;
-  }
-
-  function show(image, picture) {
-    image.hidden = !picture || picture.tagName !== "IMG";
-    if (!image.hidden) { image.src = picture.src; image.alt = picture.alt; }
-  }
-
-  function isolated(text) {
-    const dd = made("dd");
-    dd.append(made("bdi", text));
-    return dd;
-  }
-
-  function step(by) {
-    const here = shown.indexOf(current);
-    if (here >= 0 && shown[here + by] !== undefined) open(shown[here + by]);
-  }
-
-  document.addEventListener("click", (event) => {
-    const button = event.target.closest(".cell button");
-    if (button) { opener = button; open(Number(button.dataset.n)); }
-    if (event.target === dialog) dialog.close();
-  });
-  dialog.addEventListener("close", () => opener?.focus());
-  dialog.addEventListener("keydown", (event) => {
-    const steps = { ArrowLeft: -1, ArrowRight: 1, Home: -shown.indexOf(current), End: shown.length - 1 - shown.indexOf(current) };
-    if (event.key in steps && steps[event.key]) { event.preventDefault(); step(steps[event.key]); }
-  });
-  document.addEventListener("keydown", (event) => {
-    if (event.key === "/" && !dialog.open && !/^(INPUT|SELECT)$/.test(document.activeElement.tagName)) {
-      event.preventDefault();
-      $("search").focus();
-    }
-  });
-  $("before").addEventListener("click", () => step(-1));
-  $("next").addEventListener("click", () => step(1));
   controls.addEventListener("submit", (event) => event.preventDefault());
   controls.addEventListener("input", apply);
   controls.addEventListener("reset", () => setTimeout(apply));
   controls.hidden = false;
+  Opened.among(() => shown);
   apply();
 })();
