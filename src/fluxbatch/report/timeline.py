@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -55,7 +56,7 @@ def batches(runs: Sequence[RunRecord]) -> list[list[RunRecord]]:
     ordered = sorted(runs, key=lambda run: run.began_at_us)
     found: list[list[RunRecord]] = []
     end_us = 0
-    for run, after in zip(ordered, [*ordered[1:], None], strict=True):
+    for run, after in zip_longest(ordered, ordered[1:]):
         if not found or run.began_at_us >= end_us:
             found.append([])
         found[-1].append(run)
@@ -104,20 +105,16 @@ def _per_minute(places: NDArray[np.int64], bins: int, width_s: float) -> Floats:
 
 
 def _most_in_flight(sent_us: NDArray[np.int64], back_us: NDArray[np.int64], bins: int, width_us: float) -> Floats:
-    """The most at any moment of each bin. One that comes back in the moment in which another is sent leaves first."""
-    times = np.concatenate([back_us, sent_us])
-    steps = np.concatenate([np.full(len(back_us), -1), np.full(len(sent_us), 1)])
-    # A request that took no time at all is sent before it is back.
-    took_none = np.concatenate([back_us == sent_us, np.zeros(len(sent_us), dtype=bool)])
-    order = np.lexsort((np.where(took_none, 2, steps), times))
-    level = np.cumsum(steps[order])
-    places = (times[order] // width_us).astype(np.int64)
+    """The most at any moment of each bin. One that comes back in the moment in which another is sent has left; one
+    that took no time at all was in flight for a microsecond."""
+    moments, places = np.unique(np.concatenate([sent_us, np.maximum(back_us, sent_us + 1)]), return_inverse=True)
+    steps = np.repeat([1, -1], len(sent_us))
+    level = np.cumsum(np.bincount(places, weights=steps, minlength=len(moments)))
     most = np.zeros(bins)
-    np.maximum.at(most, places, level)
+    np.maximum.at(most, np.minimum(moments // width_us, bins - 1).astype(np.int64), level)
     # What was in flight when the bin began was in flight in it.
-    before = np.searchsorted(places, np.arange(bins)) - 1
-    carried = np.where(before >= 0, level[np.maximum(before, 0)], 0)
-    return np.maximum(most, carried)
+    before = np.searchsorted(moments, np.arange(bins) * width_us, side="right") - 1
+    return np.maximum(most, np.where(before >= 0, level[before], 0))
 
 
 def _percentiles(places: NDArray[np.int64], latency_s: Floats, bins: int) -> Floats:

@@ -6,7 +6,6 @@
   const cells = [...gallery.children];
   const at = new Map(columns.map((name, number) => [name, number]));
   const texts = items.map((values) => values.filter(Boolean).join("\n").toLowerCase());
-  const values = new Map(axes.map((axis) => [axis.name, axis.values]));
   let shown = items.map((_, number) => number);
 
   const matches = (number, words, wanted) =>
@@ -15,11 +14,12 @@
 
   function apply() {
     const words = $("search").value.toLowerCase().split(/\s+/).filter(Boolean);
-    const wanted = [...controls.querySelectorAll("select[data-column]")]
+    const wanted = [...controls.querySelectorAll("select[data-axis]")]
       .filter((select) => select.value)
-      .map((select) => [at.get(select.dataset.column), values.get(select.dataset.column)[select.value - 1]]);
+      .map((select) => [axes[select.dataset.axis], select.value - 1])
+      .map(([axis, place]) => [at.get(axis.name), axis.values[place]]);
     shown = items.map((_, number) => number).filter((number) => matches(number, words, wanted));
-    const across = $("across")?.value, down = $("down")?.value;
+    const across = axes[$("across")?.value], down = axes[$("down")?.value];
     gallery.append(...cells);
     if (across && down && across !== down) lay(across, down); else list();
     $("told").textContent = `${shown.length.toLocaleString("en")} of ${items.length.toLocaleString("en")} pictures`;
@@ -42,16 +42,16 @@
 
   // Each cell of the table takes the pictures that have both values; at most four are shown.
   function lay(across, down) {
-    const [x, y] = [at.get(across), at.get(down)];
+    const [x, y] = [at.get(across.name), at.get(down.name)];
     const places = new Map();
     for (const number of shown) {
       const name = JSON.stringify([items[number][x], items[number][y]]);
       places.set(name, [...(places.get(name) ?? []), number]);
     }
     const used = (column, all) => all.filter((value) => shown.some((number) => items[number][column] === value));
-    const xs = used(x, values.get(across)), ys = used(y, values.get(down));
+    const xs = used(x, across.values), ys = used(y, down.values);
     const table = made("table"), head = made("tr"), body = made("tbody");
-    table.append(made("caption", `${across} across, ${down} down`), made("thead"), body);
+    table.append(made("caption", `${across.name} across, ${down.name} down`), made("thead"), body);
     table.tHead.append(head);
     head.append(made("td"), ...xs.map((value) => heading(value)));
     for (const value of ys) {
