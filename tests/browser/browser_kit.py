@@ -74,7 +74,7 @@ def looked_at(
     """A page of its own for the block. What it complained of fails the test at the end of it."""
     with watched(browser, origin, size, is_dark=is_dark, has_script=has_script) as (page, watch):
         yield page
-    assert watch.complaints == []
+    assert not watch.complaints, watch.complaints
 
 
 @contextlib.contextmanager
