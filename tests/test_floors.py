@@ -28,7 +28,7 @@ FLOORS = (
     {"batch", "budgets", "examine", "ledgers", "listing", "reconciled", "swept"},
     {"reconcile", "repair", "run", "screen"},
     {"chunked", "foreground", "options"},
-    {"cli_budget", "cli_ledger", "cli_models", "cli_prefect", "cli_simulate", "cli_sweep"},
+    {"cli_budget", "cli_doctor", "cli_ledger", "cli_models", "cli_prefect", "cli_simulate", "cli_sweep"},
     {"cli", "flows"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -63,6 +63,7 @@ PLACES = {
     "typer": {
         "src/fluxbatch/cli.py",
         "src/fluxbatch/cli_budget.py",
+        "src/fluxbatch/cli_doctor.py",
         "src/fluxbatch/cli_ledger.py",
         "src/fluxbatch/cli_models.py",
         "src/fluxbatch/cli_simulate.py",
