@@ -22,13 +22,13 @@ FLOORS = (
     {"models", "provenance"},
     {"manifest", "settings", "simulator"},
     {"budget", "cloudflare", "dataset"},
-    {"dispatch"},
+    {"dispatch", "publish"},
     {"held", "holder", "job", "start", "summary"},
     {"prepare", "report", "tell"},
     {"batch", "budgets", "examine", "ledgers", "listing", "reconciled", "swept"},
-    {"reconcile", "repair", "run", "screen"},
+    {"published", "reconcile", "repair", "run", "screen"},
     {"chunked", "foreground", "options"},
-    {"cli_budget", "cli_doctor", "cli_ledger", "cli_models", "cli_prefect", "cli_simulate", "cli_sweep"},
+    {"cli_budget", "cli_doctor", "cli_ledger", "cli_models", "cli_prefect", "cli_publish", "cli_simulate", "cli_sweep"},
     {"cli", "flows"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -68,9 +68,11 @@ PLACES = {
         "src/fluxbatch/cli_models.py",
         "src/fluxbatch/cli_simulate.py",
         "src/fluxbatch/cli_prefect.py",
+        "src/fluxbatch/cli_publish.py",
         "src/fluxbatch/cli_sweep.py",
         "src/fluxbatch/options.py",
     },
+    "huggingface_hub": {"src/fluxbatch/publish/hub.py"},
     "requests": set[str](),
 }
 
@@ -93,6 +95,9 @@ PURE = (
     "cloudflare/outcome.py",
     "cloudflare/wire.py",
     "cloudflare/wording.py",
+    "dataset/card.py",
+    "dataset/card_words.py",
+    "dataset/features.py",
     "dataset/record.py",
     "manifest/prompts/arrangements.py",
     "manifest/prompts/parts.py",
@@ -118,6 +123,7 @@ PURE = (
     "provenance/packet.py",
     "provenance/png.py",
     "provenance/webp.py",
+    "publish/target.py",
     "report.py",
 )
 IMPURE = {"asyncio", "os", "random", "secrets", "shutil", "socket", "subprocess", "tempfile", "threading", "time"}

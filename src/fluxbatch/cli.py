@@ -13,6 +13,7 @@ from fluxbatch.cli_doctor import check_all
 from fluxbatch.cli_ledger import ledger_app
 from fluxbatch.cli_models import list_models
 from fluxbatch.cli_prefect import prefect_app
+from fluxbatch.cli_publish import publish_dataset
 from fluxbatch.cli_simulate import serve_simulator
 from fluxbatch.cli_sweep import count_sweep
 from fluxbatch.errors import FluxbatchError, ManifestError, UsageError
@@ -302,6 +303,7 @@ def reconcile(
     raise typer.Exit(found.exit_code)
 
 
+app.command("publish")(publish_dataset)
 app.command("doctor")(check_all)
 
 
