@@ -115,6 +115,7 @@ PURE = (
     "manifest/marks.py",
     "manifest/mentions.py",
     "query/names.py",
+    "query/words.py",
     "report/charts.py",
     "report/markdown.py",
     "report/timeline.py",

@@ -152,7 +152,7 @@ class Standing:
 
 def standings(dataset: Dataset) -> list[Standing]:
     """Of every file of columns that a dataset has and that says so, by name."""
-    files = sorted(sidecar_file(dataset, "*").parent.glob("*.parquet"), key=place.name_of)
+    files = sorted(_folder(dataset).glob("*.parquet"), key=place.name_of)
     found = []
     for path in files:
         made = _read(path, dataset)
@@ -162,11 +162,15 @@ def standings(dataset: Dataset) -> list[Standing]:
     return found
 
 
+def _folder(dataset: Dataset) -> Place:
+    return sidecar_file(dataset, "any").parent
+
+
 @contextmanager
 def checking(dataset: Dataset) -> Iterator[None]:
     """Keep other checks of this dataset out for the block, and tidy up after dead ones. A run goes on beside it: it
     touches none of these files. In a store, of two checks at once, the last to write has written."""
-    folder = sidecar_file(dataset, "*").parent
+    folder = _folder(dataset)
     if not isinstance(folder, Path):
         yield
         return

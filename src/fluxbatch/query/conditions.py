@@ -16,6 +16,7 @@ from typing import Any
 from fluxbatch.errors import UsageError
 from fluxbatch.query.duck import Duck, opened, told
 from fluxbatch.query.names import Names
+from fluxbatch.query.words import with_our_names
 
 CONDITION_MAX = 20_000
 """Characters."""
@@ -89,7 +90,7 @@ def _checked(asked: str, text: str) -> str:
         raise UsageError(f"{asked} is empty")
     if len(text) > CONDITION_MAX or "\0" in text:
         raise UsageError(f"{asked} has NUL in it, or more than {CONDITION_MAX:,} characters")
-    return text
+    return with_our_names(text)
 
 
 def _parsed(duck: Duck, asked: str, sql: str) -> Node:

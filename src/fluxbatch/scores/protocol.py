@@ -14,8 +14,8 @@ from fluxbatch.dataset.measures import Pixels
 from fluxbatch.errors import UsageError
 from fluxbatch.plain import plain
 
-BATCH = 32
-"""A scorer is given at most so many pictures at a time: 100 MB at 1024x1024."""
+BATCH = 16
+"""A scorer is given at most so many pictures at a time: 50 MB at 1024x1024, 300 MB at the largest that are decoded."""
 NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 OURS = ("checks", "duplicates")
 """Names of files of columns that `fluxbatch check` writes itself."""
