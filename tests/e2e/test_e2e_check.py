@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from tests.check.check_kit import add_part, dataset_at, picture
 from tests.e2e.e2e_kit import Desk, part_files, rows
 from tests.scores.scores_kit import export
 
@@ -29,13 +30,19 @@ nothing = 7
 
 
 @pytest.fixture
-def made(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    asked = [{"prompt": f"cat {number}"} for number in range(4)] + [{"prompt": "[[fault:blank]] cat"}]
-    desk.run(desk.manifest(asked), "--rows-per-shard", "2").ended(0)
+def scored(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
+    """A desk with a scorer of one's own."""
     (desk.folder / "mine.py").write_text(SCORER)
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield desk
     sys.modules.pop("mine", None)
+
+
+@pytest.fixture
+def made(scored: Desk) -> Desk:
+    asked = [{"prompt": f"cat {number}"} for number in range(4)] + [{"prompt": "[[fault:blank]] cat"}]
+    scored.run(scored.manifest(asked), "--rows-per-shard", "2").ended(0)
+    return scored
 
 
 def test_it_says_what_it_found_and_keeps_it_beside_the_parts(made: Desk) -> None:
@@ -112,11 +119,12 @@ def test_ctrl_c_keeps_what_was_done_and_the_same_command_goes_on(made: Desk) -> 
         (("--scorer", "mine:Mine", "--scorer", "mine:Mine"), "--scorer mine is given more than once"),
     ],
 )
-def test_a_mistake_is_one_complaint_and_nothing_is_done(made: Desk, options: tuple[str, ...], said: str) -> None:
-    found = made.command("check", str(made.out), *options).ended(2)
+def test_a_mistake_is_one_complaint_and_nothing_is_done(scored: Desk, options: tuple[str, ...], said: str) -> None:
+    add_part(dataset_at(scored.out), picture(1))
+    found = scored.command("check", str(scored.out), *options).ended(2)
     assert said in " ".join(found.err.split())
     assert "Traceback" not in found.all
-    assert not (made.out / ".fluxbatch" / "columns").exists()
+    assert not (scored.out / ".fluxbatch" / "columns").exists()
 
 
 def test_what_is_no_dataset_is_a_complaint_and_gets_no_folder(desk: Desk) -> None:
