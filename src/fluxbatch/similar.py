@@ -2,7 +2,8 @@
 
 A group is a representative and the pictures within a Hamming distance of it: never a chain in which each picture is
 like the next and the last unlike the first (single linkage makes such ones, the longer the larger the dataset). In
-the order given, a picture near no representative becomes one; every other belongs to the nearest of the earlier ones.
+the order given, a picture near no representative becomes one; every other belongs to the nearest of the earlier ones,
+and pictures of the very same hash to that of the first of them.
 So no two representatives are near each other: whoever keeps one of each group has no near-duplicates left. And pictures
 that are added behind change no group that was there.
 

@@ -13,17 +13,19 @@ from tests.soak import soak
 
 
 def plainly(hashes: list[int], distance_max: int) -> list[tuple[int, int]]:
-    """Representative and distance of each, one after the other."""
+    """Representative and distance of each, one after the other; equal ones go with the first of them."""
     leaders: list[int] = []
-    found = []
+    found: dict[int, tuple[int, int]] = {}
     for place, value in enumerate(hashes):
+        if value in found:
+            continue
         near = [((hashes[leader] ^ value).bit_count(), leader) for leader in leaders]
         distance, leader = min(near, default=(similar.BITS, -1))
         if distance > distance_max:
             distance, leader = 0, place
             leaders.append(place)
-        found.append((leader, distance))
-    return found
+        found[value] = (leader, distance)
+    return [found[value] for value in hashes]
 
 
 def grouped(hashes: list[int], distance_max: int) -> list[tuple[int, int]]:
@@ -74,6 +76,10 @@ def test_a_chain_is_no_group() -> None:
 def test_of_two_representatives_the_nearer_one_is_chosen_and_of_equally_near_ones_the_earlier() -> None:
     assert grouped([0b11111, 0b1111100000, 0b1100000000], 7) == [(0, 0), (1, 0), (1, 3)]
     assert grouped([0b0011, 0b1100, 0b0000], 2) == [(0, 0), (1, 0), (0, 2)]
+
+
+def test_the_same_hash_is_never_in_two_groups() -> None:
+    assert grouped([6, 0, 1, 0], 2) == [(0, 0), (0, 2), (2, 0), (0, 2)]  # the last one is nearer to the third
 
 
 def test_a_group_of_one_is_not_shared() -> None:
