@@ -25,10 +25,10 @@ FLOORS = (
     {"dispatch", "query"},
     {"held", "holder", "job", "start", "summary"},
     {"prepare", "report", "tell"},
-    {"batch", "budgets", "examine", "ledgers", "listing", "reconciled", "swept"},
+    {"batch", "budgets", "examine", "export", "ledgers", "listing", "reconciled", "swept"},
     {"reconcile", "repair", "run", "screen"},
     {"chunked", "foreground", "options"},
-    {"cli_budget", "cli_ledger", "cli_models", "cli_prefect", "cli_simulate", "cli_sweep"},
+    {"cli_budget", "cli_export", "cli_ledger", "cli_models", "cli_prefect", "cli_simulate", "cli_sweep"},
     {"cli", "flows"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -64,6 +64,7 @@ PLACES = {
     "typer": {
         "src/fluxbatch/cli.py",
         "src/fluxbatch/cli_budget.py",
+        "src/fluxbatch/cli_export.py",
         "src/fluxbatch/cli_ledger.py",
         "src/fluxbatch/cli_models.py",
         "src/fluxbatch/cli_simulate.py",
@@ -105,6 +106,10 @@ PURE = (
     "manifest/prompts/writer.py",
     "manifest/address.py",
     "manifest/netblocks.py",
+    "export/cells.py",
+    "export/names.py",
+    "export/plain_rows.py",
+    "export/template.py",
     "query/names.py",
     "dispatch/drift.py",
     "dispatch/rate.py",

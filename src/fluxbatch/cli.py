@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from fluxbatch.cli_budget import budget_app
+from fluxbatch.cli_export import export_dataset
 from fluxbatch.cli_ledger import ledger_app
 from fluxbatch.cli_models import list_models
 from fluxbatch.cli_prefect import prefect_app
@@ -204,6 +205,7 @@ def run(
 
 app.command("sweep")(count_sweep)
 app.command("models")(list_models)
+app.command("export")(export_dataset)
 app.command("simulate")(serve_simulator)
 app.add_typer(budget_app, name="budget")
 app.add_typer(ledger_app, name="ledger")

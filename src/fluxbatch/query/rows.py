@@ -41,8 +41,8 @@ class Rows:
         self.dataset = dataset
         self.parts = dataset.parts
         own = [field for field in dataset.schema if field.name != IMAGE]
-        self._sidecars = sidecars(dataset, [field.name for field in own])
-        late = [field.with_name(name) for one in self._sidecars for name, field in one.columns.items()]
+        self.sidecars = sidecars(dataset, [field.name for field in own])
+        late = [field.with_name(name) for one in self.sidecars for name, field in one.columns.items()]
         taken = [field.name for field in (*own, *late)]
         self.part_column = free_name("part", taken)
         self.place_column = free_name("place", taken)
@@ -56,7 +56,7 @@ class Rows:
     @cached_property
     def late_columns(self) -> tuple[str, ...]:
         """Those of the sidecars."""
-        return tuple(name for one in self._sidecars for name in one.columns)
+        return tuple(name for one in self.sidecars for name in one.columns)
 
     def count(self, where: str | None = None) -> int:
         """How many rows there are, or how many a condition is true for. UsageError for a condition that is none."""
@@ -130,7 +130,7 @@ class Rows:
 
     def _of_part(self, duck: Duck, part: Part, names: Sequence[str], first: int) -> Iterator[pa.RecordBatch]:
         wanted, read = set(names), first
-        late = [one for one in self._sidecars if wanted & set(one.columns)]
+        late = [one for one in self.sidecars if wanted & set(one.columns)]
         here = [f.name for f in self.dataset.schema if f.name in wanted or (f.name == KEY and late)] or [KEY]
         for place, batch in column_rows(self.dataset.folder / part.file, self.dataset.schema, here, first):
             read = place + len(batch)
@@ -151,7 +151,7 @@ class Rows:
     def _join(self, duck: Duck, sidecar: Sidecar) -> Joined:
         with self._opening:
             if sidecar.name not in self._joined:
-                self._joined[sidecar.name] = Joined(duck, sidecar, self._sidecars.index(sidecar))
+                self._joined[sidecar.name] = Joined(duck, sidecar, self.sidecars.index(sidecar))
             return self._joined[sidecar.name]
 
     def _chosen(self, duck: Duck, names: Sequence[str], where: Condition) -> Iterator[pa.RecordBatch]:
