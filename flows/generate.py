@@ -98,6 +98,7 @@ async def generate_dataset(
     fit: p.Fitted = None,
     allow_hosts: p.AllowHosts = None,
     refetch: p.Refetch = False,
+    embed_provenance: p.EmbedProvenance = False,
     models: p.OwnModels = None,
     rate: p.Rate = None,
     max_in_flight: p.MaxInFlight = None,

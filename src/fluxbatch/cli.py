@@ -9,10 +9,12 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from fluxbatch.cli_budget import budget_app
+from fluxbatch.cli_doctor import check_all
 from fluxbatch.cli_export import export_dataset
 from fluxbatch.cli_ledger import ledger_app
 from fluxbatch.cli_models import list_models
 from fluxbatch.cli_prefect import prefect_app
+from fluxbatch.cli_publish import publish_dataset
 from fluxbatch.cli_simulate import serve_simulator
 from fluxbatch.cli_sweep import count_sweep
 from fluxbatch.errors import FluxbatchError, ManifestError, UsageError
@@ -22,6 +24,7 @@ from fluxbatch.options import (
     BudgetOption,
     ColumnOption,
     DatasetArg,
+    EmbedOption,
     FailedOption,
     FitOption,
     FlightOption,
@@ -170,6 +173,7 @@ def run(
     own: OwnOption = None,
     allow_hosts: AllowOption = None,
     refetch: RefetchOption = None,
+    embed_provenance: EmbedOption = None,
     simulate: SimulateOption = False,
     ledger: LedgerOption = None,
     json: JsonOption = False,
@@ -187,6 +191,8 @@ def run(
     Example: fluxbatch run prompts.csv --out cats --budget 20 --on-budget spread
 
     Example: fluxbatch run prompts.csv --out cats --budget 20 --free-only    (every night, for nothing)
+
+    Example: fluxbatch run prompts.csv --out cats --budget 20 --embed-provenance
 
     Example: fluxbatch run prompts.csv --out cats --budget 200 --project cats --run-budget 5 --if-running leave
 
@@ -299,24 +305,8 @@ def reconcile(
     raise typer.Exit(found.exit_code)
 
 
-@app.command()
-def doctor(
-    out: Annotated[str, typer.Option("--out", help="Where a dataset would be written.")] = ".",
-    model: ModelOption = None,
-    models: ModelsOption = None,
-    ledger: LedgerOption = None,
-) -> None:
-    """Check token, account, model, prices, ledger, disk (or the rights in a store) and clock. Free.
-
-    Example: fluxbatch doctor --out cats --model flux-2-klein-4b
-
-    Example: fluxbatch doctor --out s3://pictures/cats
-    """
-    from fluxbatch.dataset.place import place_of
-    from fluxbatch.examine import examine
-    from fluxbatch.settings import load_settings
-
-    raise typer.Exit(examine(load_settings(model=model, models=models, ledger=ledger), place_of(out), _console()))
+app.command("publish")(publish_dataset)
+app.command("doctor")(check_all)
 
 
 def main() -> NoReturn:

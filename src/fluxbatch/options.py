@@ -91,6 +91,13 @@ AllowOption = Annotated[
 RefetchOption = Annotated[
     bool | None, typer.Option("--refetch", help="Fetch addresses anew whose pictures are kept already.")
 ]
+EmbedOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--embed-provenance",
+        help="Write into each picture, as XMP, that AI made it: model, prompt hash, key, date. No pixel changes.",
+    ),
+]
 SimulateOption = Annotated[bool, typer.Option("--simulate", help="A simulator on this machine; costs nothing.")]
 LedgerOption = Annotated[str | None, typer.Option(help="Database of the ledger. [one SQLite file per user]")]
 ModelsOption = Annotated[

@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     allow_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """The hosts that references may be fetched from; in the environment with commas between them."""
     refetch: bool = False
+    embed_provenance: bool = False
+    """Each picture says in its own bytes that a machine made it (`provenance/`), before it is kept."""
     resend_failed: int = Field(1, ge=0)
     resend_lost: int = Field(0, ge=0)
     resend_refused: bool = False

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from fluxbatch.export.cells import csv_line, defused, json_line, restored
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
-    ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "'=1", " =1", "\u200b=1", "-5", "+1e3", "-", "=",
+    ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "\uff1d1", "'=1",
+     " =1", "\u200b=1", "-5", "+1e3", "-", "=",
      '"=1', "a,b", 'say "x"', "line\nline"]
 )  # fmt: skip
 NUMBER = st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.decimals(-(10**9), 10**9, places=3)

@@ -24,8 +24,9 @@ SCHEMA = pa.schema(
     ]
 )  # fmt: skip
 EVIL = st.sampled_from(
-    ["..", "/", "\\", "\0", "\n", "CON", "nul.", "com1", "LPT¹", ".", " ", "-rf", "=", "@", "\u202e", "\u200b", "é", "e\u0301",
-     "\ufb01", "\u3164", "~", "$(x)", "%s", "C:", "::$DATA", "🐱", "İ", "ß", "\ud7ff", "\U000e0041", "a" * 300, "語" * 99]
+    ["..", "/", "\\", "\0", "\n", "CON", "nul.", "com1", "LPT¹", ".", " ", "-rf", "=", "@", "\u202e", "\u200b", "é",
+     "e\u0301",     "\ufb01", "\u3164", "~", "$(x)", "%s", "C:", "::$DATA", "🐱", "İ", "ß", "\ud7ff", "\U000e0041",
+     "a" * 300, "語" * 99]
 )  # fmt: skip
 TEXTS = st.lists(EVIL | st.text(st.characters(exclude_categories=["Cs"]), max_size=6), max_size=5).map("".join)
 TEMPLATES = st.sampled_from(["{id}", "{id}{Id}", "{id}/{Id}", "x-{id}.jpg", "{id:.3}/{Id}/y{id}", "CO{id}", "..{id}"])

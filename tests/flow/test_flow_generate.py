@@ -23,6 +23,7 @@ from fluxbatch.dataset.lock import hold
 from fluxbatch.job import Job
 from fluxbatch.models.money import parse_usd
 from fluxbatch.outlive import CONNECTION
+from fluxbatch.provenance import Provenance, read
 from fluxbatch.settings import load_settings
 from tests.e2e.e2e_kit import REPOSITORY, SMALL_CENTINEURONS, Desk, centineurons, placed, rows, table, until
 from tests.flow.flow_kit import Noted, run_flow
@@ -305,13 +306,15 @@ def test_a_manifest_with_complaints_fails_the_run_and_sends_nothing(desk: Desk) 
     assert not desk.out.exists()
 
 
-def test_other_peoples_headers_and_skipped_rows_work_as_with_the_command(desk: Desk) -> None:
+def test_other_peoples_headers_skipped_rows_and_marks_work_as_with_the_command(desk: Desk) -> None:
     path = desk.folder / "p.tsv"
     path.write_text("Prompt\tSteps\nx\tmany\n\tnone\n")
-    sizes = {"width": 256, "height": 256, "steps": 4}
-    state = run_flow(desk, path, columns={"prompt": "Prompt"}, own_columns=["Steps"], skip_invalid=True, **sizes)
+    more = {"width": 256, "height": 256, "steps": 4, "embed_provenance": True}
+    state = run_flow(desk, path, columns={"prompt": "Prompt"}, own_columns=["Steps"], skip_invalid=True, **more)
     assert (_result(state)["made"], _result(state)["rejected"]) == (1, 1)
-    assert table(desk.out)["Steps"].to_pylist() == ["many"]
+    (row,) = table(desk.out).to_pylist()
+    assert row["Steps"] == "many"
+    assert read(row["image"]["bytes"]) == Provenance.of(row["model"], "x", row["key"], row["created_at"])
 
 
 def test_a_budget_in_exact_decimals_is_kept_exactly(desk: Desk) -> None:
