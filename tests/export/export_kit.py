@@ -8,18 +8,13 @@ from typing import Any
 
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.export.exporter import Exported, Wish, export
-from fluxbatch.export.stream import Mark
-
-
-def card(dataset: Dataset, target: Path, pictures: int) -> str:
-    return f"{target.name}: {pictures} pictures\n"
 
 
 def exported(
-    dataset: Dataset, target: Path, to: str, *, mark: Mark | None = None, force: bool = False, **wishes: Any
+    dataset: Dataset, target: Path, to: str, *, force: bool = False, is_marked: bool = False, **wishes: Any
 ) -> Exported:
-    """An export that has pictures."""
-    done = export(dataset, target, Wish(to, **wishes), mark=mark, card=card, force=force)
+    """An export that has pictures, which are as they were unless `is_marked`."""
+    done = export(dataset, target, Wish(to, is_marked=is_marked, **wishes), force=force)
     assert done is not None
     return done
 

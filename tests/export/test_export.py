@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import tarfile
 from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image  # noqa: TID251 - a reader opens the pictures
 
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.quarantine import Damaged
 from fluxbatch.errors import UsageError
 from fluxbatch.export import targets
 from fluxbatch.export.exporter import Wish, export
-from tests.dataset.dataset_kit import NO_COLUMNS, jpeg
-from tests.export.export_kit import bytes_of, card, exported
+from fluxbatch.provenance import read
+from tests.dataset.dataset_kit import NO_COLUMNS, WHEN, jpeg
+from tests.export.export_kit import bytes_of, exported
 from tests.query.query_kit import dataset_of, part_files
 
 
@@ -62,9 +66,9 @@ def test_a_condition_chooses_what_is_exported(dataset: Dataset, tmp_path: Path) 
 
 
 def test_no_row_is_no_export(dataset: Dataset, tmp_path: Path) -> None:
-    assert export(dataset, tmp_path / "out", Wish("hf", "row > 99"), mark=None, card=card) is None
+    assert export(dataset, tmp_path / "out", Wish("hf", "row > 99")) is None
     empty = Dataset.create(tmp_path / "empty", NO_COLUMNS, True)
-    assert export(empty, tmp_path / "out", Wish("hf"), mark=None, card=card) is None
+    assert export(empty, tmp_path / "out", Wish("hf")) is None
     assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
@@ -117,17 +121,25 @@ def test_a_picture_of_another_row_is_no_picture_of_this_one(tmp_path: Path) -> N
     assert not (tmp_path / "out").exists()
 
 
-def test_a_mark_changes_the_bytes_and_the_columns_say_so(dataset: Dataset, tmp_path: Path) -> None:
-    import hashlib
-
-    def mark(content: bytes, row: object) -> bytes:
-        return content + b"mark" + str(row["row"]).encode()  # type: ignore[index]
-
-    exported(dataset, tmp_path / "out", "hf", mark=mark)
-    for row in pq.read_table(tmp_path / "out" / "data").to_pylist():
-        content = row["image"]["bytes"]
-        assert content == jpeg(seed=row["row"]) + b"mark" + str(row["row"]).encode()
+@pytest.mark.parametrize("to", ["hf", "imagefolder"])
+def test_each_picture_says_what_made_it_and_the_columns_are_of_the_bytes_that_left(
+    dataset: Dataset, tmp_path: Path, to: str
+) -> None:
+    done = exported(dataset, tmp_path / "out", to, is_marked=True, name="{row}")
+    assert done.unmarked == 0
+    table = next((tmp_path / "out").rglob("*.parquet"))
+    for row in pq.read_table(table).to_pylist():
+        name = f"{row['row']}.jpg"
+        content = row["image"]["bytes"] if to == "hf" else (tmp_path / "out" / "train" / name).read_bytes()
+        found = read(content)
+        assert found is not None
+        assert (found.key, found.model, found.created_at) == (row["key"], row["model"], WHEN)
         assert (row["sha256"], row["size_bytes"]) == (hashlib.sha256(content).hexdigest(), len(content))
+        assert pixels_of(content) == pixels_of(jpeg(seed=row["row"]))
+
+
+def pixels_of(content: bytes) -> bytes:
+    return Image.open(io.BytesIO(content)).tobytes()
 
 
 @pytest.mark.parametrize("shard_bytes", [20_000, 25_000])

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from rich.console import Console
 
-from fluxbatch.dataset.card import card
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.errors import UsageError
 from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_INTERRUPTED, EXIT_WRONG
@@ -22,7 +21,7 @@ def run_export(dataset: Dataset, target: str, wish: Wish, *, force: bool, as_jso
     show_before(aside, dataset)
     try:
         with watched(aside) as watch:
-            done = export(dataset, _folder(target), wish, mark=None, card=_card, force=force, watch=watch)
+            done = export(dataset, _folder(target), wish, force=force, watch=watch)
     except KeyboardInterrupt:
         aside.print(f"Stopped. What is written is kept; to go on: {shown(command, 4_000)}", soft_wrap=True)
         return EXIT_INTERRUPTED
@@ -30,9 +29,9 @@ def run_export(dataset: Dataset, target: str, wish: Wish, *, force: bool, as_jso
         show_nothing(aside, dataset, wish)
         return EXIT_WRONG
     if as_json:
-        sys.stdout.write(f"{exported_json(done, 0)}\n")
+        sys.stdout.write(f"{exported_json(done)}\n")
     else:
-        show_exported(Console(emoji=False), done, 0)
+        show_exported(Console(emoji=False), done)
     return EXIT_COMPLETE
 
 
@@ -43,7 +42,3 @@ def _folder(target: str) -> Path:
             f"{target} is an address: an export goes into a folder; from there your store's own tool copies it up"
         )
     return Path(target)
-
-
-def _card(dataset: Dataset, target: Path, pictures: int) -> str:
-    return card(target.name, dataset.simulated)

@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from fluxbatch.dataset.card import card_text
 from fluxbatch.dataset.catalogue import Dataset
+from fluxbatch.dataset.made import card_of
 from fluxbatch.dataset.parts import file_sha256
 from fluxbatch.errors import UsageError
 from fluxbatch.export import targets
 from fluxbatch.export.folder import FORMATS, Files
 from fluxbatch.export.hugging_face import HuggingFace
+from fluxbatch.export.marking import Marker
 from fluxbatch.export.staging import Staging, check_target, is_finished, record_of, settle
-from fluxbatch.export.stream import Chunk, Mark, Stream, exported_columns
+from fluxbatch.export.stream import Chunk, Stream, exported_columns
 from fluxbatch.export.survey import Survey, Unit, survey
 from fluxbatch.export.targets import Target
 from fluxbatch.export.template import NAME_DEFAULT, Template, parsed
@@ -33,9 +36,6 @@ SHARD_BYTES = 500_000_000
 SHARD_BYTES_MIN = 1_000
 _FORMAT = 1
 """Of what is written: counted up when the same dataset makes other bytes."""
-
-Card = Callable[[Dataset, Path, int], str]
-"""Writes the README of an export: of which dataset, where, with how many pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,7 @@ class Exported:
     size_bytes: int
     files: int
     loading: str
+    unmarked: int
     was_there: bool = False
     went_on: bool = False
 
@@ -79,8 +80,6 @@ def export(
     target: Path,
     wish: Wish,
     *,
-    mark: Mark | None,
-    card: Card,
     force: bool = False,
     watch: Watch = Watch(),
 ) -> Exported | None:
@@ -96,7 +95,7 @@ def export(
     facts = _facts(dataset, rows, wish)
     settle(target)
     staging = Staging(target, facts)
-    form = _form(wish, staging, lambda pictures: card(dataset, target, pictures))
+    form = _form(dataset, wish, staging)
     if is_finished(target, facts):
         return _ended(target, form, was_there=True)
     check_target(target, dataset.folder if isinstance(dataset.folder, Path) else None, force=force)
@@ -106,18 +105,20 @@ def export(
     with staging.opened():
         went_on = staging.is_whole or staging.units > 0
         if not staging.is_whole:
-            stream_from = Stream(rows, wish.where, _done(found, staging.units), _named(form, template), mark)
-            _write(staging, form, found, stream_from, watch)
+            marker = Marker(staging.unmarked)
+            mark = marker if wish.is_marked else None
+            stream = Stream(rows, wish.where, _done(found, staging.units), _named(form, template), mark)
+            _write(staging, form, found, stream, marker, watch)
             form.finish(found.units, rows.schema)
         staging.publish(found.pictures)
     return _ended(target, form, went_on=went_on)
 
 
-def _write(staging: Staging, form: Target, found: Survey, stream: Stream, watch: Watch) -> None:
+def _write(staging: Staging, form: Target, found: Survey, stream: Stream, marker: Marker, watch: Watch) -> None:
     watch.begun(found, _done(found, staging.units))
     for unit in found.units[staging.units :]:
         form.write(unit, len(found.units), _watched(stream, unit, watch))
-        staging.commit(unit.number + 1)
+        staging.commit(unit.number + 1, marker.unmarked)
 
 
 def _watched(stream: Stream, unit: Unit, watch: Watch) -> Any:
@@ -152,9 +153,9 @@ def _check(wish: Wish) -> None:
         raise UsageError("; ".join(complaints))
 
 
-def _form(wish: Wish, staging: Staging, card: Callable[[int], str]) -> Target:
+def _form(dataset: Dataset, wish: Wish, staging: Staging) -> Target:
     if wish.to == targets.HF:
-        return HuggingFace(staging, wish.shard_bytes, card)
+        return HuggingFace(staging, wish.shard_bytes, lambda folder: _card(dataset, folder, staging.target.name, wish))
     if wish.to == targets.WEBDATASET:
         return WebDataset(staging, wish.shard_bytes)
     if wish.to == targets.IMAGEFOLDER:
@@ -163,6 +164,10 @@ def _form(wish: Wish, staging: Staging, card: Callable[[int], str]) -> Target:
     if wish.to == targets.CSV:
         return Files(staging, None, "train.csv", "pandas.read_csv('{target}/train.csv')")
     return Files(staging, "", None, "ls {target}")
+
+
+def _card(dataset: Dataset, folder: Path, name: str, wish: Wish) -> str:
+    return card_text(replace(card_of(dataset), name=name))
 
 
 def _facts(dataset: Dataset, rows: Rows, wish: Wish) -> dict[str, Any]:
@@ -187,4 +192,5 @@ def _ended(target: Path, form: Target, *, was_there: bool = False, went_on: bool
     record = record_of(target)
     assert record is not None
     loading = form.loading(str(target))
-    return Exported(target, record.pictures, record.size_bytes, record.files, loading, was_there, went_on)
+    facts = (record.pictures, record.size_bytes, record.files)
+    return Exported(target, *facts, loading, record.unmarked, was_there, went_on)

@@ -7,6 +7,7 @@ the page index, content-defined chunks, and picture bytes plain: the settings ar
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -23,11 +24,11 @@ README = "README.md"
 
 
 class HuggingFace:
-    """`card` writes the README of an export with so many pictures (see `dataset/card.py`)."""
+    """`card` writes the README for the files in a folder (see `dataset/made.py`)."""
 
     has_pictures = True
 
-    def __init__(self, staging: Staging, shard_bytes: int, card: Callable[[int], str]) -> None:
+    def __init__(self, staging: Staging, shard_bytes: int, card: Callable[[Path], str]) -> None:
         self.limits = Limits(shard_bytes, 1_000_000)
         self._staging, self._card = staging, card
 
@@ -46,8 +47,7 @@ class HuggingFace:
         files.put_atomic(path, content)
 
     def finish(self, units: Sequence[Unit], schema: pa.Schema) -> None:
-        text = self._card(sum(unit.rows for unit in units))
-        files.put_atomic(self._staging.path(README), text.encode())
+        files.put_atomic(self._staging.path(README), self._card(self._staging.folder).encode())
 
     def loading(self, target: str) -> str:
         return f"load_dataset({target!r}, split='train')"

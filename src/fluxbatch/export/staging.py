@@ -35,6 +35,7 @@ class Record:
     pictures: int
     size_bytes: int
     files: int
+    unmarked: int
 
 
 def record_of(folder: Path) -> Record | None:
@@ -83,6 +84,8 @@ class Staging:
         self.target = target
         self.folder = _beside(target, UNFINISHED)
         self.units = 0
+        self.unmarked = 0
+        """Pictures of these units that could not be marked."""
         self.is_whole = False
         """Whether all is written, and it only has to be given its name."""
         self._facts = dict(facts)
@@ -105,7 +108,7 @@ class Staging:
             return
         found = _read(self.folder / ROOM / JOURNAL)
         if found is not None and found.get("facts") == self._facts:
-            self.units = int(found["units"])
+            self.units, self.unmarked = int(found["units"]), int(found["unmarked"])
             for path in (path for folder in self._folders() for path in files.leftovers(folder)):
                 files.remove(path)
             return
@@ -115,7 +118,7 @@ class Staging:
         for path in (self.folder / ROOM).iterdir():
             if path.name != "lock":
                 files.remove(path)
-        self.commit(0)
+        self.commit(0, 0)
 
     def _folders(self) -> list[Path]:
         return [self.folder, *(path for path in self.folder.iterdir() if path.is_dir())]
@@ -133,16 +136,16 @@ class Staging:
         """What a unit leaves for a file that is put together at the end."""
         return self.folder / ROOM / f"piece-{unit:06}"
 
-    def commit(self, units: int) -> None:
-        """So many units are whole and synced."""
-        text = json.dumps({"facts": self._facts, "units": units})
+    def commit(self, units: int, unmarked: int) -> None:
+        """So many units are whole and synced, with so many pictures in them that could not be marked."""
+        text = json.dumps({"facts": self._facts, "units": units, "unmarked": unmarked})
         files.put_atomic(self.folder / ROOM / JOURNAL, text.encode())
-        self.units = units
+        self.units, self.unmarked = units, unmarked
 
     def publish(self, pictures: int) -> None:
         """Give the folder its name. An export that it replaces is gone only when this one is in its place."""
         sizes = [path.stat().st_size for path in self._files()]
-        record = Record(self._facts, pictures, sum(sizes), len(sizes))
+        record = Record(self._facts, pictures, sum(sizes), len(sizes), self.unmarked)
         files.put_atomic(self.folder / RECORD, json.dumps(asdict(record), indent=1).encode())
         for path in (self.folder / ROOM).iterdir():
             files.remove(path)

@@ -67,15 +67,15 @@ def show_before(console: Console, dataset: Dataset) -> None:
         )
 
 
-def show_exported(console: Console, done: Exported, unmarked: int) -> None:
+def show_exported(console: Console, done: Exported) -> None:
     what = "was there already, of the same" if done.was_there else "went on" if done.went_on else "written"
     console.print(
         f"export   {shown(done.target, PATH_MAX)}: {done.pictures:,} pictures, {bytes_told(done.size_bytes)} in "
         f"{done.files:,} file{'s' if done.files != 1 else ''} ({what})",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
-    if unmarked:
-        console.print(f"unmarked {unmarked:,} pictures could not be marked, and are as they were", highlight=False)
+    if done.unmarked:
+        console.print(f"unmarked {done.unmarked:,} pictures could not be marked, and are as they were", highlight=False)
     console.print(f"load     {shown(done.loading, PATH_MAX)}", highlight=False, soft_wrap=True)
 
 
@@ -87,7 +87,7 @@ def show_nothing(console: Console, dataset: Dataset, wish: Wish) -> None:
     console.print(f"No picture of {shown(dataset.folder, PATH_MAX)} is exported: {which}.", soft_wrap=True)
 
 
-def exported_json(done: Exported, unmarked: int) -> str:
+def exported_json(done: Exported) -> str:
     """The same for programs."""
     return json.dumps(
         {
@@ -98,6 +98,6 @@ def exported_json(done: Exported, unmarked: int) -> str:
             "load": done.loading,
             "was_there": done.was_there,
             "went_on": done.went_on,
-            "unmarked": unmarked,
+            "unmarked": done.unmarked,
         }
     )
