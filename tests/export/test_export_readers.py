@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image  # noqa: TID251 - a reader opens the pictures
 
+from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.query import Rows
 from tests.dataset.dataset_kit import WHEN, jpeg
 from tests.export.export_kit import exported
@@ -49,6 +50,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for form in ("parquet", "jsonl", "csv"):
         exported(dataset, folder / f"folder-{form}", "imagefolder", metadata=form, name="{label}/{row:04}")
     return folder
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return dataset_of(tmp_path_factory.mktemp("small") / "set", (3,))
 
 
 @pytest.fixture
@@ -99,6 +105,7 @@ def test_datasets_would_have_written_the_same_features_and_settings(folder: Path
     assert b"fluxbatch" not in part.schema_arrow.metadata
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("form", ["parquet", "jsonl", "csv"])
 def test_datasets_loads_the_imagefolder(folder: Path, load: Any, form: str) -> None:
     found = load("imagefolder", data_dir=str(folder / f"folder-{form}"))
@@ -110,15 +117,26 @@ def test_datasets_loads_the_imagefolder(folder: Path, load: Any, form: str) -> N
         assert pictures[0]["tags"] == ["a", "b"]
 
 
-def test_datasets_loads_the_webdataset(folder: Path, load: Any) -> None:
-    found = load("webdataset", data_files=str(folder / "tars" / "*.tar"))
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # readers that leave files open
+def test_datasets_loads_the_webdataset_with_types_that_its_first_samples_do_not_show(folder: Path, load: Any) -> None:
+    found = load(str(folder / "tars"))
     assert len(list((folder / "tars").glob("*.tar"))) > 1
     assert found["txt"][:] == [f"picture {row}" for row in range(1, ROWS + 1)]
     assert found[3]["jpg"].size == (64, 48)
     assert [row["row"] for row in found["json"]] == list(range(1, ROWS + 1))
     assert [row["late"] for row in found["json"]] == [None] * 8 + [7, 8, 9, 10]
+    files = {"train": str(folder / "tars" / "*.tar")}
+    assert load("webdataset", data_files=files, features=found.features)["json"][11]["late"] == 10
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_datasets_loads_shards_without_their_card(dataset: Dataset, tmp_path: Path, load: Any) -> None:
+    exported(dataset, tmp_path / "tars", "webdataset")
+    found = load("webdataset", data_files=str(tmp_path / "tars" / "*.tar"))
+    assert found["txt"][:] == [f"picture {row}" for row in range(1, 4)]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_webdataset_itself(folder: Path) -> None:
     import webdataset
 

@@ -19,6 +19,7 @@ from fluxbatch.dataset.card import card_text
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.made import card_of
 from fluxbatch.dataset.parts import file_sha256
+from fluxbatch.dataset.record import IMAGE as RECORD_IMAGE
 from fluxbatch.errors import UsageError
 from fluxbatch.export import targets
 from fluxbatch.export.folder import FORMATS, Files
@@ -31,6 +32,7 @@ from fluxbatch.export.targets import Target
 from fluxbatch.export.template import NAME_DEFAULT, Template, parsed
 from fluxbatch.export.webdataset import WebDataset
 from fluxbatch.query import Rows
+from fluxbatch.query.rows import IMAGE
 
 SHARD_BYTES = 500_000_000
 SHARD_BYTES_MIN = 1_000
@@ -91,11 +93,12 @@ def export(
     _check(wish)
     rows = Rows(dataset)
     rows.check(wish.where)
-    template = parsed(wish.name, pa.schema([rows.schema.field(name) for name in exported_columns(rows)]))
+    columns = pa.schema([rows.schema.field(name) for name in exported_columns(rows)])
+    template = parsed(wish.name, columns)
     facts = _facts(dataset, rows, wish)
     settle(target)
     staging = Staging(target, facts)
-    form = _form(dataset, wish, staging)
+    form = _form(dataset, wish, staging, columns)
     if is_finished(target, facts):
         return _ended(target, form, was_there=True)
     check_target(target, dataset.folder if isinstance(dataset.folder, Path) else None, force=force)
@@ -109,7 +112,7 @@ def export(
             mark = marker if wish.is_marked else None
             stream = Stream(rows, wish.where, _done(found, staging.units), _named(form, template), mark)
             _write(staging, form, found, stream, marker, watch)
-            form.finish(found.units, rows.schema)
+            form.finish(found, columns)
         staging.publish(found.pictures)
     return _ended(target, form, went_on=went_on)
 
@@ -153,9 +156,11 @@ def _check(wish: Wish) -> None:
         raise UsageError("; ".join(complaints))
 
 
-def _form(dataset: Dataset, wish: Wish, staging: Staging) -> Target:
+def _form(dataset: Dataset, wish: Wish, staging: Staging, columns: pa.Schema) -> Target:
     if wish.to == targets.HF:
-        return HuggingFace(staging, wish.shard_bytes, lambda folder: _card(dataset, folder, staging.target.name, wish))
+        return HuggingFace(
+            staging, wish.shard_bytes, lambda folder: _card(dataset, folder, staging.target.name, columns)
+        )
     if wish.to == targets.WEBDATASET:
         return WebDataset(staging, wish.shard_bytes)
     if wish.to == targets.IMAGEFOLDER:
@@ -166,8 +171,9 @@ def _form(dataset: Dataset, wish: Wish, staging: Staging) -> Target:
     return Files(staging, "", None, "ls {target}")
 
 
-def _card(dataset: Dataset, folder: Path, name: str, wish: Wish) -> str:
-    return card_text(replace(card_of(dataset), name=name))
+def _card(dataset: Dataset, folder: Path, name: str, columns: pa.Schema) -> str:
+    schema = pa.schema([pa.field(IMAGE, RECORD_IMAGE), *columns])
+    return card_text(replace(card_of(dataset), name=name, schema=schema))
 
 
 def _facts(dataset: Dataset, rows: Rows, wish: Wish) -> dict[str, Any]:

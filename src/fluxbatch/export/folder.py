@@ -14,7 +14,7 @@ from fluxbatch.export.cells import csv_line, json_line
 from fluxbatch.export.plain_rows import plain_rows
 from fluxbatch.export.staging import Staging
 from fluxbatch.export.stream import Chunk
-from fluxbatch.export.survey import Limits, Unit
+from fluxbatch.export.survey import Limits, Survey, Unit
 from fluxbatch.query.names import free_name
 
 PICTURES = Limits(256 * 1024 * 1024, 1_000)
@@ -51,13 +51,13 @@ class Files:
             files.put_atomic(self._staging.piece(unit.number), lambda file: _put_rows(file, kept()))
         files.sync_many(written)
 
-    def finish(self, units: Sequence[Unit], schema: pa.Schema) -> None:
+    def finish(self, found: Survey, columns: pa.Schema) -> None:
         if self._table is None:
             return
         put = _PUTS[self._table.rpartition(".")[2]]
         path = self._staging.path(self._table)
         files.make_folders(path.parent)
-        files.put_atomic(path, lambda file: put(file, self._pieces(units)))
+        files.put_atomic(path, lambda file: put(file, self._pieces(found.units)))
 
     def loading(self, target: str) -> str:
         return self._loading.format(target=target)

@@ -18,7 +18,7 @@ from fluxbatch.dataset.record import HUGGING_FACE, IMAGE
 from fluxbatch.dataset.shards import GROUP_BYTES_MAX, GROUP_ROWS_MAX, part_settings
 from fluxbatch.export.staging import Staging
 from fluxbatch.export.stream import Chunk
-from fluxbatch.export.survey import Limits, Unit
+from fluxbatch.export.survey import Limits, Survey, Unit
 
 README = "README.md"
 
@@ -46,7 +46,7 @@ class HuggingFace:
 
         files.put_atomic(path, content)
 
-    def finish(self, units: Sequence[Unit], schema: pa.Schema) -> None:
+    def finish(self, found: Survey, columns: pa.Schema) -> None:
         files.put_atomic(self._staging.path(README), self._card(self._staging.folder).encode())
 
     def loading(self, target: str) -> str:

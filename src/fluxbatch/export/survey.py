@@ -44,27 +44,30 @@ class Unit:
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """What an export will have. `size_bytes` are those of its pictures."""
+    """What an export will have. `size_bytes` are those of its pictures, `formats` what Pillow calls them."""
 
     units: tuple[Unit, ...]
     pictures: int
     size_bytes: int
+    formats: frozenset[str | None]
 
 
 def survey(rows: Rows, where: str | None, template: Template | None, limits: Limits) -> Survey:
     """UsageError when two pictures would have the same name; `template` None: there are no files to be named."""
-    units, hashes, size_bytes = _Units(limits), array("Q"), 0
+    units, hashes, size_bytes, formats = _Units(limits), array("Q"), 0, set[str | None]()
     for batch in rows.read(None, where):
         sizes = batch.column("size_bytes").to_pylist()
         size_bytes += sum(sizes)
+        formats.update(batch.column("format").unique().to_pylist())
         around = MARK_BYTES + 2 * batch.nbytes // len(batch)  # as JSON, a row is longer than in memory, by less than so
         for size in sizes:
             units.add(size + around)
         if template is not None:
             hashes.extend(_hash(stem) for stem in stems(batch, template))
-    if twice := _twice(hashes):
-        raise UsageError(_complaint(rows, where, template, twice) if template is not None else "")
-    return Survey(tuple(units.ended()), len(hashes) if template is not None else units.pictures, size_bytes)
+    twice = _twice(hashes)
+    if twice and template is not None and (complaint := _complaint(rows, where, template, twice)):
+        raise UsageError(complaint)
+    return Survey(tuple(units.ended()), units.pictures, size_bytes, frozenset(formats))
 
 
 class _Units:
@@ -120,6 +123,8 @@ def _complaint(rows: Rows, where: str | None, template: Template, twice: frozens
             if _hash(stem) in twice:
                 found.setdefault(folded(stem), []).append((stem, row))
     clashes = [owners for owners in found.values() if len(owners) > 1]
+    if not clashes:
+        return ""
     named = "; ".join(_told(owners) for owners in clashes[:NAMES_SHOWN])
     more = f"; and {len(clashes) - NAMES_SHOWN:,} more" if len(clashes) > NAMES_SHOWN else ""
     return (

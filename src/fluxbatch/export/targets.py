@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Protocol
 
 import pyarrow as pa
 
 from fluxbatch.export.stream import Chunk
-from fluxbatch.export.survey import Limits, Unit
+from fluxbatch.export.survey import Limits, Survey, Unit
 
 HF, WEBDATASET, IMAGEFOLDER, CSV, IMAGES = "hf", "webdataset", "imagefolder", "csv", "images"
 TARGETS = (HF, WEBDATASET, IMAGEFOLDER, CSV, IMAGES)
@@ -24,8 +24,8 @@ class Target(Protocol):
         """The files of one of so many units, whole and durable when this returns. It may have been begun before."""
         ...
 
-    def finish(self, units: Sequence[Unit], schema: pa.Schema) -> None:
-        """What is put together of all units."""
+    def finish(self, found: Survey, columns: pa.Schema) -> None:
+        """What is put together of all units, whose rows have these columns."""
         ...
 
     def loading(self, target: str) -> str:

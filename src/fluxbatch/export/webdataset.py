@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import pyarrow as pa
 
 from fluxbatch.dataset import files
 from fluxbatch.export.cells import json_line
+from fluxbatch.export.sample import sample_card
 from fluxbatch.export.staging import Staging
 from fluxbatch.export.stream import Chunk
-from fluxbatch.export.survey import Limits, Unit
+from fluxbatch.export.survey import Limits, Survey, Unit
 
 
 class WebDataset:
@@ -41,11 +42,12 @@ class WebDataset:
 
         files.put_atomic(self._staging.path(f"shard-{unit.number:06d}.tar"), content)
 
-    def finish(self, units: Sequence[Unit], schema: pa.Schema) -> None:
-        """A shard is whole by itself."""
+    def finish(self, found: Survey, columns: pa.Schema) -> None:
+        text = sample_card(self._staging.target.name, columns, found.formats)
+        files.put_atomic(self._staging.path("README.md"), text.encode())
 
     def loading(self, target: str) -> str:
-        return f"load_dataset('webdataset', data_files={f'{target}/shard-*.tar'!r}, split='train')"
+        return f"load_dataset({target!r}, split='train'), webdataset.WebDataset({f'{target}/shard-{{…}}.tar'!r})"
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
