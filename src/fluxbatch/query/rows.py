@@ -143,7 +143,7 @@ class Rows:
                 values = self._join(duck(), one).columns(duck(), found[KEY], chosen)
                 found |= dict(zip(chosen, values, strict=True))
             found[self.part_column] = pa.repeat(part.file, len(batch))
-            found[self.place_column] = pa.array(range(place, read), pa.int64())
+            found[self.place_column] = pa.arange(place, read)
             yield pa.RecordBatch.from_arrays([found[name] for name in names], schema=self._schema(names))
         if read != part.rows:
             raise Damaged(f"{self.dataset.folder / part.file}: has {read} rows, listed are {part.rows}")
@@ -214,7 +214,7 @@ class Rows:
 def _aliased(names: Names, batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
     """These columns as SQL knows them, and where in the batch each row stands."""
     arrays = [batch.column(name) for name in columns]
-    at = pa.array(range(len(batch)), pa.int64())
+    at = pa.arange(0, len(batch))
     return pa.RecordBatch.from_arrays([*arrays, at], [*(names.alias(name) for name in columns), AT])
 
 
