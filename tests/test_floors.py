@@ -15,6 +15,9 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
+CLI = {path.stem for path in (ROOT / "src" / "fluxbatch").glob("cli_*.py")}
+"""The commands: each is a room of its own that knows no other."""
+
 # From the ground up: a room imports from floors below its own only, so rooms of one floor do not know each other.
 FLOORS = (
     {"bare", "exit_codes", "outlive", "plain", "unheard"},
@@ -26,19 +29,9 @@ FLOORS = (
     {"held", "holder", "job", "start", "summary"},
     {"prepare", "report", "tell"},
     {"batch", "budgets", "examine", "export", "ledgers", "listing", "reconciled", "swept"},
-    {"published", "reconcile", "repair", "run", "screen"},
+    {"published", "reconcile", "repair", "reported", "run", "screen"},
     {"chunked", "foreground", "options"},
-    {
-        "cli_budget",
-        "cli_doctor",
-        "cli_export",
-        "cli_ledger",
-        "cli_models",
-        "cli_prefect",
-        "cli_publish",
-        "cli_simulate",
-        "cli_sweep",
-    },
+    CLI,
     {"cli", "flows"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -67,25 +60,14 @@ PLACES = {
     "alembic": {"src/fluxbatch/budget/"},
     "psycopg": {"src/fluxbatch/budget/postgres.py"},
     "sqlite3": set[str](),
-    "duckdb": {"src/fluxbatch/query/"},
     "aiolimiter": {"src/fluxbatch/dispatch/pace.py"},
     "starlette": {"src/fluxbatch/simulator/"},
     "uvicorn": {"src/fluxbatch/simulator/"},
-    "typer": {
-        "src/fluxbatch/cli.py",
-        "src/fluxbatch/cli_budget.py",
-        "src/fluxbatch/cli_doctor.py",
-        "src/fluxbatch/cli_export.py",
-        "src/fluxbatch/cli_ledger.py",
-        "src/fluxbatch/cli_models.py",
-        "src/fluxbatch/cli_simulate.py",
-        "src/fluxbatch/cli_prefect.py",
-        "src/fluxbatch/cli_publish.py",
-        "src/fluxbatch/cli_sweep.py",
-        "src/fluxbatch/options.py",
-    },
+    "typer": {"src/fluxbatch/cli.py", "src/fluxbatch/options.py", *(f"src/fluxbatch/{name}.py" for name in CLI)},
     "huggingface_hub": {"src/fluxbatch/publish/hub.py"},
     "requests": set[str](),
+    "duckdb": {"src/fluxbatch/query/"},
+    "matplotlib": {"src/fluxbatch/report/charts.py"},
 }
 
 # What decides is apart from what does: no clock, no chance, no disk, no loop. (Datetimes come in as arguments.)
@@ -126,13 +108,16 @@ PURE = (
     "export/names.py",
     "export/plain_rows.py",
     "export/template.py",
-    "query/names.py",
     "dispatch/drift.py",
     "dispatch/rate.py",
     "dispatch/retry.py",
     "manifest/frame.py",
     "manifest/marks.py",
     "manifest/mentions.py",
+    "query/names.py",
+    "report/charts.py",
+    "report/markdown.py",
+    "report/timeline.py",
     "provenance/facts.py",
     "provenance/form.py",
     "provenance/jpeg.py",
@@ -141,7 +126,6 @@ PURE = (
     "provenance/png.py",
     "provenance/webp.py",
     "publish/target.py",
-    "report.py",
 )
 IMPURE = {"asyncio", "os", "random", "secrets", "shutil", "socket", "subprocess", "tempfile", "threading", "time"}
 

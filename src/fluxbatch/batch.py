@@ -276,6 +276,7 @@ class Batch:
             dataset=prepared.dataset.folder,
             spent_before=prepared.recovery.balance.spent,
             models=summaries_of(self.engine.lanes),
+            rate_per_minute=prepared.job.settings.rate or None,
         )
 
     async def _write_down(self, summary: Summary) -> None:

@@ -230,6 +230,7 @@ def _summed_up(ready: Prepared, plan: Plan, ends: Ends, stop: Stop) -> Summary:
         dataset=ready.dataset.folder,
         spent_before=ready.recovery.balance.spent,
         models=tuple(_models(one["models"] for one in ends.summaries)),
+        rate_per_minute=ready.job.settings.rate or None,
     )
 
 

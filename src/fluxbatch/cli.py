@@ -15,6 +15,8 @@ from fluxbatch.cli_ledger import ledger_app
 from fluxbatch.cli_models import list_models
 from fluxbatch.cli_prefect import prefect_app
 from fluxbatch.cli_publish import publish_dataset
+from fluxbatch.cli_reconcile import reconcile_dataset
+from fluxbatch.cli_report import write_report_of
 from fluxbatch.cli_simulate import serve_simulator
 from fluxbatch.cli_sweep import count_sweep
 from fluxbatch.errors import FluxbatchError, ManifestError, UsageError
@@ -48,6 +50,7 @@ from fluxbatch.options import (
     RateOption,
     RefetchOption,
     RefusedOption,
+    ReportOption,
     RunBudgetOption,
     SampleOption,
     SampleSeedOption,
@@ -165,6 +168,7 @@ def run(
     sample_seed: SampleSeedOption = None,
     preview: PreviewOption = None,
     resend_refused: RefusedOption = None,
+    report: ReportOption = None,
     if_running: IfRunningOption = None,
     patience: Annotated[
         float | None, typer.Option(help="Minutes of nothing but trouble after which the run ends. [15]")
@@ -213,6 +217,8 @@ app.command("sweep")(count_sweep)
 app.command("models")(list_models)
 app.command("export")(export_dataset)
 app.command("simulate")(serve_simulator)
+app.command("report")(write_report_of)
+app.command("reconcile")(reconcile_dataset)
 app.add_typer(budget_app, name="budget")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(prefect_app, name="prefect")
@@ -263,46 +269,6 @@ def verify(
     done = mend(place_of(dataset), settings)
     show_repaired(_console(), done, as_json=json)
     raise typer.Exit(done.exit_code)
-
-
-@app.command()
-def reconcile(
-    dataset: DatasetArg,
-    billed: Annotated[
-        list[str] | None, typer.Option("--billed", help="Settle as billed: KEY, KEY#N, or all. Its bound is spent.")
-    ] = None,
-    not_billed: Annotated[
-        list[str] | None, typer.Option("--not-billed", help="Settle as not billed: KEY, KEY#N, or all.")
-    ] = None,
-    why: Annotated[str | None, typer.Option(help="The reason, kept in the ledger beside each decision.")] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Do not ask Cloudflare for its figures.")] = False,
-    ledger: LedgerOption = None,
-    json: JsonOption = False,
-) -> None:
-    """What may have been billed: compare the ledger with Cloudflare's figures, and settle what is unknown.
-
-    Nothing is settled but what you name. The token needs Account Analytics: Read besides Workers AI: Read.
-
-    Example: fluxbatch reconcile cats
-
-    Example: fluxbatch reconcile cats --not-billed all --why "invoice of November"
-
-    Exit codes: 0 nothing is unknown, and Cloudflare (if asked) does not say more than the ledger, 2 bad usage, or a run
-    is alive, 4 unknown attempts are left, or Cloudflare says more.
-    """
-    from fluxbatch import reconciled
-    from fluxbatch.dataset.place import place_of
-    from fluxbatch.reconcile import NO_REASON, Wishes
-    from fluxbatch.reconcile import reconcile as compare_and_settle
-    from fluxbatch.settings import load_settings
-
-    wishes = Wishes(billed or (), not_billed or (), why or NO_REASON)
-    found = compare_and_settle(place_of(dataset), load_settings(ledger=ledger), wishes, offline=offline)
-    if json:
-        print(reconciled.to_json(found))  # noqa: T201
-    else:
-        reconciled.show(_console(), found)
-    raise typer.Exit(found.exit_code)
 
 
 app.command("publish")(publish_dataset)

@@ -56,6 +56,10 @@ ProjectOption = Annotated[
     str | None,
     typer.Option("--project", help="Name whose budgets apply as well (see `fluxbatch budget set --project`). [none]"),
 ]
+ReportOption = Annotated[
+    bool | None,
+    typer.Option("--report/--no-report", help="Draw report.html at the end. [--report]", show_default=False),
+]
 FreeOption = Annotated[
     bool | None,
     typer.Option(

@@ -85,6 +85,8 @@ class Settings(BaseSettings):
     preview: int | None = Field(None, ge=1)
     patience: float = Field(15.0, gt=0, allow_inf_nan=False)
     """Minutes of nothing but trouble after which a run gives up."""
+    report: bool = True
+    """Whether a run draws report.html at its end."""
     deadline: float = Field(300.0, gt=0, allow_inf_nan=False)
     """Seconds after which an answer is given up as lost. Cloudflare itself ends a request at about 237 s."""
 

@@ -133,6 +133,20 @@ class Pictures:
                     first += len(values)
 
 
+def contents_of(path: Place, rows: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """Some of a part's pictures, by their row in it (in order, each once): a few in memory at a time. Row groups that
+    have none of them are not read. Damaged when the part cannot be read."""
+    with opened(path) as file:
+        first = 0
+        for number in range(file.num_row_groups):
+            behind = first + file.metadata.row_group(number).num_rows
+            wanted = set(rows[bisect_left(rows, first) : bisect_left(rows, behind)])
+            if wanted:
+                contents = _contents(_Group(path, number, first), file)
+                yield from ((row, content) for row, content in enumerate(contents, first) if row in wanted)
+            first = behind
+
+
 class Earlier:
     """Reads pictures out of earlier datasets; each is opened once. For any thread."""
 
