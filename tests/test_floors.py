@@ -25,7 +25,7 @@ FLOORS = (
     {"dispatch", "query"},
     {"held", "holder", "job", "start", "summary"},
     {"prepare", "report", "tell"},
-    {"batch", "budgets", "examine", "ledgers", "listing", "reconciled", "swept"},
+    {"batch", "budgets", "examine", "ledgers", "listing", "reconciled", "swept", "view"},
     {"reconcile", "repair", "reported", "run", "screen"},
     {"chunked", "foreground", "options"},
     {
@@ -37,6 +37,7 @@ FLOORS = (
         "cli_report",
         "cli_simulate",
         "cli_sweep",
+        "cli_view",
     },
     {"cli", "flows"},
 )
@@ -54,6 +55,7 @@ PLACES = {
         "src/fluxbatch/manifest/connect.py",
         "src/fluxbatch/outlive.py",
         "src/fluxbatch/simulator/",
+        "src/fluxbatch/view/serve.py",  # the port, taken before the server starts
     },
     "idna": {"src/fluxbatch/manifest/address.py"},
     "PIL": {
@@ -67,8 +69,8 @@ PLACES = {
     "psycopg": {"src/fluxbatch/budget/postgres.py"},
     "sqlite3": set[str](),
     "aiolimiter": {"src/fluxbatch/dispatch/pace.py"},
-    "starlette": {"src/fluxbatch/simulator/"},
-    "uvicorn": {"src/fluxbatch/simulator/"},
+    "starlette": {"src/fluxbatch/simulator/", "src/fluxbatch/view/"},
+    "uvicorn": {"src/fluxbatch/simulator/", "src/fluxbatch/view/"},
     "typer": {
         "src/fluxbatch/cli.py",
         "src/fluxbatch/cli_budget.py",
@@ -79,6 +81,7 @@ PLACES = {
         "src/fluxbatch/cli_reconcile.py",
         "src/fluxbatch/cli_report.py",
         "src/fluxbatch/cli_sweep.py",
+        "src/fluxbatch/cli_view.py",
         "src/fluxbatch/options.py",
     },
     "requests": set[str](),
@@ -127,6 +130,8 @@ PURE = (
     "report/charts.py",
     "report/markdown.py",
     "report/timeline.py",
+    "view/grid.py",
+    "view/question.py",
 )
 IMPURE = {"asyncio", "os", "random", "secrets", "shutil", "socket", "subprocess", "tempfile", "threading", "time"}
 

@@ -16,6 +16,7 @@ from fluxbatch.cli_reconcile import reconcile_dataset
 from fluxbatch.cli_report import write_report_of
 from fluxbatch.cli_simulate import serve_simulator
 from fluxbatch.cli_sweep import count_sweep
+from fluxbatch.cli_view import view_dataset
 from fluxbatch.errors import FluxbatchError, ManifestError, UsageError
 from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USAGE
 from fluxbatch.options import (
@@ -210,6 +211,7 @@ app.command("sweep")(count_sweep)
 app.command("models")(list_models)
 app.command("simulate")(serve_simulator)
 app.command("report")(write_report_of)
+app.command("view")(view_dataset)
 app.command("reconcile")(reconcile_dataset)
 app.add_typer(budget_app, name="budget")
 app.add_typer(ledger_app, name="ledger")
