@@ -104,7 +104,7 @@ class _Site:
     def _of(self, request: Request, viewed: Viewed, answer: Answer) -> Response:
         """The answer about the picture that the address names, if there is one."""
         key = request.path_params["key"]
-        number = viewed.number_of(key) if _KEY.fullmatch(key) else None
+        number = viewed.seen.number_of(key) if _KEY.fullmatch(key) else None
         if number is None:
             return _html(trouble_page("No such picture", f"There is no picture {key!r} in this dataset.", 404))
         return answer(viewed, number)

@@ -79,6 +79,11 @@ class Question:
     def is_grid(self) -> bool:
         return bool(self.across and self.down and self.across != self.down)
 
+    @property
+    def is_more(self) -> bool:
+        """More is asked than words."""
+        return any(name not in ("q", "page") for name, _ in self.fields)
+
     def value(self, name: str) -> str:
         return dict(self.values).get(name, "")
 

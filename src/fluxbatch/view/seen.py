@@ -1,41 +1,40 @@
-"""What is kept in memory of every row: where its key lies, and its value of each column that has few.
+"""What is kept in memory of every row: its key, and its value of each column that has few.
 
-Some thirty bytes a picture, part by part: a part never changes, so what was seen is not read again when others come.
+Some sixty bytes a picture, part by part: a part never changes, so what was seen is not read again when others come.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 
 from fluxbatch.dataset.header import Part
+from fluxbatch.dataset.place import Place
+from fluxbatch.dataset.quarantine import Damaged
 from fluxbatch.query import Numbers, Rows
 from fluxbatch.report.gallery import AXIS_VALUES_MAX, MEASURED, UNSAID, Axis, axis_of, text_of
 from fluxbatch.view.question import named
 
 KEY, SIZE, CHECK = "key", "size", "check"
-KEY_DIGITS = 64
+KEY_DIGITS, KEY_BYTES = 64, 32
 SOUND = "ok"
-_START_DIGITS = 16
-"""Of a key are kept in memory; the row that they lead to says whether it is the one."""
-
 Codes: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int16]]
-Starts: TypeAlias = np.ndarray[tuple[int], np.dtype[np.uint64]]
+Keys: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+"""A line of 32 bytes each: their 64 hex digits."""
 Shared: TypeAlias = Mapping[str, tuple[tuple[str, ...], Codes]]
 """By column: its values, and of each row which of them it has (-1: none)."""
 
 
 @dataclass(frozen=True, slots=True)
 class PartSeen:
-    """A part's rows: the starts of their keys, None where the part cannot be read, and its columns with few values."""
+    """A part's rows: their keys, None where the part cannot be read, and its columns with few values."""
 
     part: Part
-    keys: Starts | None
+    keys: Keys | None
     shared: Shared
 
 
@@ -48,19 +47,28 @@ class Seen:
     codes: Mapping[str, Codes]
     """By axis: of each row, which of the axis's values it has (-1: none)."""
     suspects: int
-    starts: Starts
-    """The keys' starts, sorted; `numbers` says whose each is."""
-    numbers: Numbers
+    keys: Keys
+    """Zeros for a row that cannot be read."""
+    order: Numbers
+    """The rows, sorted by the first eight bytes of their keys."""
 
     def axis(self, name: str) -> Axis | None:
         """By its name as addresses have it."""
         return next((axis for axis in self.axes if named(axis.name) == name), None)
 
-    def starting(self, key: str) -> list[int]:
-        """The rows whose key (64 hex digits) may be this one: mostly one, or none."""
-        start = np.uint64(int(key[:_START_DIGITS], 16))
-        first, behind = np.searchsorted(self.starts, start, "left"), np.searchsorted(self.starts, start, "right")
-        return [int(number) for number in self.numbers[first:behind]]
+    def number_of(self, key: str) -> int | None:
+        """The row with this key (64 hex digits), if there is one."""
+        wanted = bytes.fromhex(key)
+        start = np.frombuffer(wanted, ">u8")[0]
+        first, behind = (
+            np.searchsorted(_starts(self.keys), start, side, sorter=self.order) for side in ("left", "right")
+        )
+        found = (int(number) for number in self.order[first:behind])
+        return next((number for number in found if self.keys[number].tobytes() == wanted), None)
+
+    def key_of(self, number: int) -> str | None:
+        """None for a row that cannot be read."""
+        return self.keys[number].tobytes().hex() if self.keys[number].any() else None
 
 
 def candidates(rows: Rows) -> tuple[str, ...]:
@@ -73,11 +81,26 @@ def see(rows: Rows, part: Part, first: int, columns: Sequence[str]) -> PartSeen:
     """Read one part, whose first row has the number `first`. Damaged and StorageError when it cannot be read."""
     wanted = list(dict.fromkeys([*columns, "width", "height", KEY]))
     table = pa.Table.from_batches(rows.read(wanted, limit=part.rows, offset=first), rows_schema(rows, wanted))
-    keys = np.array([int(key[:_START_DIGITS], 16) for key in table.column(KEY).to_pylist()], np.uint64)
+    keys = _keys(rows.dataset.path(part), table.column(KEY).to_pylist())
     sizes = zip(table.column("width").to_pylist(), table.column("height").to_pylist(), strict=True)
     found = {name: _coded(table.column(name)) for name in columns}
     found[SIZE] = _encoded([f"{width}x{height}" for width, height in sizes])
     return PartSeen(part, keys, {name: one for name, one in found.items() if one is not None})
+
+
+def _keys(path: Place, keys: Sequence[str]) -> Keys:
+    try:
+        digests = bytes.fromhex("".join(keys))
+    except ValueError as error:
+        raise Damaged(f"{path}: has a key that is none") from error
+    if {len(key) for key in keys} - {KEY_DIGITS}:
+        raise Damaged(f"{path}: has a key that is none")
+    return np.frombuffer(digests, np.uint8).reshape(-1, KEY_BYTES)
+
+
+def _starts(keys: Keys) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
+    """The first eight bytes of each, without a copy."""
+    return np.ndarray((len(keys),), ">u8", keys, strides=(KEY_BYTES,))
 
 
 def unreadable(part: Part) -> PartSeen:
@@ -110,14 +133,19 @@ def _encoded(texts: Sequence[str | None]) -> tuple[tuple[str, ...], Codes] | Non
 def together(parts: Sequence[PartSeen]) -> Seen:
     """The parts' rows as one. Pure."""
     count = sum(one.part.rows for one in parts)
-    firsts = accumulate((one.part.rows for one in parts), initial=0)
-    known = [(one.keys, first) for one, first in zip(parts, firsts, strict=False) if one.keys is not None]
-    starts = np.concatenate([np.empty(0, np.uint64), *(keys for keys, _ in known)])
-    numbers = np.concatenate([np.empty(0, np.int64), *(first + np.arange(len(keys)) for keys, first in known)])
-    at = np.argsort(starts, kind="stable")
+    nothing = np.zeros((0, KEY_BYTES), np.uint8)
+    gone = (np.zeros((one.part.rows, KEY_BYTES), np.uint8) if one.keys is None else one.keys for one in parts)
+    keys = np.ascontiguousarray(np.concatenate([nothing, *gone]))
     axes = dict(_axes(parts, count))
     suspects = sum(_suspects(one.shared) for one in parts)
-    return Seen(count, tuple(axes), {axis.name: axes[axis] for axis in axes}, suspects, starts[at], numbers[at])
+    return Seen(
+        count,
+        tuple(axes),
+        {axis.name: axes[axis] for axis in axes},
+        suspects,
+        keys,
+        np.argsort(_starts(keys), kind="stable"),
+    )
 
 
 def _suspects(shared: Shared) -> int:

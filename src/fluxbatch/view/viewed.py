@@ -20,7 +20,7 @@ from fluxbatch.errors import StorageError
 from fluxbatch.query import Rows
 from fluxbatch.query.sidecars import FOLDER as SIDECARS
 from fluxbatch.view.answers import Answers
-from fluxbatch.view.seen import KEY, PartSeen, Seen, candidates, see, together, unreadable
+from fluxbatch.view.seen import PartSeen, Seen, candidates, see, together, unreadable
 
 STORE_EACH_S = 5.0
 """In a store a look at what is new is three requests: pages that follow quickly on each other share one."""
@@ -59,13 +59,6 @@ class Viewed:
                 self.complaints.append(str(error))
                 yield unreadable(part)
             first += part.rows
-
-    def number_of(self, key: str) -> int | None:
-        """Where the picture with this key (64 hex digits) stands in the dataset; None when there is none."""
-        for number in self.seen.starting(key):
-            if self.row(number, (KEY,))[KEY] == key:
-                return number
-        return None
 
     def row(self, number: int, columns: Sequence[str] | None = None) -> Row:
         [row] = self.at([number], columns)
