@@ -34,7 +34,7 @@ def view_dataset(dataset: DatasetArg, port: PortOption = 0, open_: OpenOption = 
 
 
 def _tell(address: str, may_open: bool) -> None:
-    print(f"view     {address}    (Ctrl-C ends it)", flush=True)  # noqa: T201
+    print(f"view     {address}/    (Ctrl-C ends it)", flush=True)  # noqa: T201
     if may_open and sys.stdout.isatty() and _has_desktop():
         import webbrowser
 

@@ -129,23 +129,18 @@ def _list_html(viewed: Viewed, shown: _Shown, complaints: Sequence[str]) -> str:
 
 def picture_page(viewed: Viewed, number: int) -> Page:
     """One picture, with all that the dataset says of it. Damaged and StorageError as for `Viewed.at`."""
-    row = viewed.row(number)
-    beside = [at for at in (number - 1, number + 1) if 0 <= at < viewed.seen.count]
-    keys = dict(zip(beside, (str(one["key"]) for one in viewed.at(beside, ["key"])), strict=True))
-    html = (
-        templates()
-        .get_template("picture.html")
-        .render(
-            name=viewed.name,
-            row=row,
-            number=number,
-            count=viewed.seen.count,
-            before=keys.get(number - 1),
-            next=keys.get(number + 1),
-            values=list(_values(viewed, row)),
-            twins=_twins(row),
-            page=Question().on(1 + number // Question().per_page),
-        )
+    row, count = viewed.row(number), viewed.seen.count
+    page = templates().get_template("picture.html")
+    html = page.render(
+        name=viewed.name,
+        row=row,
+        number=number,
+        count=count,
+        before=viewed.seen.key_of(number - 1) if number else None,
+        next=viewed.seen.key_of(number + 1) if number + 1 < count else None,
+        values=list(_values(viewed, row)),
+        twins=_twins(row),
+        page=Question().on(1 + number // Question().per_page),
     )
     return Page(html)
 

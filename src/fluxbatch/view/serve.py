@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 
@@ -13,40 +15,49 @@ from fluxbatch.view.app import create_app
 from fluxbatch.view.viewed import Viewer
 
 HOST = "127.0.0.1"
+_CONFIG: dict[str, Any] = {
+    "access_log": False,
+    "log_level": "warning",
+    "lifespan": "off",
+    "ws": "none",
+    "server_header": False,
+    "timeout_graceful_shutdown": 1,
+}
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
-        super().__init__(config)
+class Server(uvicorn.Server):
+    """Of one dataset, at one port, which it has from the beginning. `ready` is called once connections are taken."""
+
+    def __init__(self, folder: Place, port: int, ready: Callable[[str], None]) -> None:
+        """DatasetError when there is no dataset, UsageError when the port cannot be had; 0 is one that is free."""
+        self._listener = _listen(port)
         self._ready = ready
+        try:
+            app = create_app(Viewer(folder))
+        except BaseException:
+            self._listener.close()
+            raise
+        super().__init__(uvicorn.Config(app, **_CONFIG))
+
+    @property
+    def address(self) -> str:
+        return f"http://{HOST}:{self._listener.getsockname()[1]}"
+
+    def serve_here(self) -> None:
+        """Until Ctrl-C, or until `should_exit` is true."""
+        with self._listener:
+            self.run([self._listener])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        self._ready()
+        self._ready(self.address)
 
 
 def serve(folder: Place, port: int, ready: Callable[[str], None]) -> None:
-    """Serve until Ctrl-C; `ready` is told the address once connections are taken.
-
-    DatasetError when there is no dataset, UsageError when the port cannot be had; 0 is one that is free.
-    """
-    listener = _listen(port)
-    with listener:
-        app = create_app(Viewer(folder))
-        address = f"http://{HOST}:{listener.getsockname()[1]}/"
-        config = uvicorn.Config(
-            app,
-            access_log=False,
-            log_level="warning",
-            lifespan="off",
-            ws="none",
-            server_header=False,
-            timeout_graceful_shutdown=1,
-        )
-        try:
-            _Server(config, lambda: ready(address)).run([listener])
-        except KeyboardInterrupt:
-            return
+    """Serve until Ctrl-C; `ready` is told the address. Raises what `Server` does."""
+    server = Server(folder, port, ready)
+    with contextlib.suppress(KeyboardInterrupt):
+        server.serve_here()
 
 
 def _listen(port: int) -> socket.socket:
