@@ -171,7 +171,7 @@ class Rows:
                 values = self._join(duck, one).columns(duck, found[KEY], chosen)
                 found |= dict(zip(chosen, values, strict=True))
             found[self.part_column] = pa.repeat(part.file, len(batch))
-            found[self.place_column] = pa.array(range(place, read), pa.int64())
+            found[self.place_column] = pa.array(np.arange(place, read))
             yield pa.RecordBatch.from_arrays([found[name] for name in names], schema=self._schema(names))
         if read != part.rows:
             raise Damaged(f"{self.dataset.folder / part.file}: has {read} rows, listed are {part.rows}")
@@ -277,7 +277,7 @@ def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
 def _aliased(names: Names, batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
     """These columns as SQL knows them, and where in the batch each row stands."""
     arrays = [batch.column(name) for name in columns]
-    at = pa.array(range(len(batch)), pa.int64())
+    at = pa.array(np.arange(len(batch)))
     return pa.RecordBatch.from_arrays([*arrays, at], [*(names.alias(name) for name in columns), AT])
 
 

@@ -13,7 +13,7 @@ from fluxbatch.errors import UsageError
 from fluxbatch.query import Numbers, Rows
 from fluxbatch.report.gallery import UNSAID
 from fluxbatch.view.question import Question, named, quoted, search
-from fluxbatch.view.seen import Seen
+from fluxbatch.view.seen import KEY, Seen
 
 KEPT_MAX = 12
 """Answers in memory, each of up to eight bytes a picture."""
@@ -28,7 +28,7 @@ class Answers:
         self._kept: OrderedDict[tuple[str, str], Numbers] = OrderedDict()
         own = {rows.part_column, rows.place_column}
         self.sortable = tuple(f.name for f in rows.schema if f.name not in own and not pa.types.is_nested(f.type))
-        unsearched = own | UNSAID
+        unsearched = own | UNSAID | {KEY}
         self._searched = tuple(
             f.name for f in rows.schema if f.name not in unsearched and _is_text(f) and "\0" not in f.name
         )

@@ -13,12 +13,12 @@ from fluxbatch.query import Numbers
 from fluxbatch.report.gallery import UNSAID, Item, text_of, told
 from fluxbatch.report.html import environment
 from fluxbatch.view.grid import Grid, grid_of
-from fluxbatch.view.question import PER_PAGE, VALUE, Question, literal, named
+from fluxbatch.view.question import PER_PAGE, VALUE, Question, literal, named, quoted
 from fluxbatch.view.seen import CHECK, SOUND
 from fluxbatch.view.viewed import Row, Viewed
 
 GROUP = "duplicate_group"
-SUSPECTS = Question(where=f"{CHECK} <> {literal(SOUND)}")
+SUSPECTS = Question(where=f"{quoted(CHECK)} <> {literal(SOUND)}")
 DUPLICATES = Question(where=f"{GROUP} IS NOT NULL", order=GROUP)
 UNDECODABLE = "undecodable"
 SHAPE = frozenset({"width", "height"})

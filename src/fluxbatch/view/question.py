@@ -5,6 +5,7 @@ Whatever stands in an address, there is a question: what cannot be is left out, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
@@ -16,6 +17,7 @@ PER_PAGE_USUAL = 60
 PAGE_MAX = 10**9
 WORDS_MAX = 300
 """Characters. A condition has a limit of its own."""
+_KEY_START = re.compile("[0-9a-fA-F]{8,64}")
 VALUE = "is:"
 """Before a column's name: so no column has the name of another field."""
 NAME_MAX = 200
@@ -102,9 +104,14 @@ def named(name: str) -> str:
 
 
 def search(words: str, columns: Sequence[str]) -> str:
-    """The condition that each of the words stands in one of these columns, in whatever case."""
+    """The condition that each of the words stands in one of these columns, in whatever case, or begins a key."""
     text = f"lower(concat_ws(chr(10), {', '.join(f'{quoted(name)}::VARCHAR' for name in columns)}))"
-    return " AND ".join(f"contains({text}, lower({literal(word)}))" for word in words.split())
+    return " AND ".join(f"(contains({text}, lower({literal(word)})){_or_key(word)})" for word in words.split())
+
+
+def _or_key(word: str) -> str:
+    """Digits of its middle would lead nowhere."""
+    return f" OR starts_with(key, {literal(word.lower())})" if _KEY_START.fullmatch(word) else ""
 
 
 def quoted(name: str) -> str:
