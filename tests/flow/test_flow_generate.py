@@ -99,6 +99,7 @@ def test_a_sweep_is_taken_wherever_a_manifest_is(desk: Desk) -> None:
 
 
 def test_what_prefect_shows_of_a_run(desk: Desk) -> None:
+    desk.environment["FLUXBATCH_REPORT"] = "true"
     state = run_flow(desk, desk.manifest(rows(25)), "2.50", rows_per_shard=10)
     noted = Noted(state)
     assert noted.run.name == "prompts to out flux-2-dev $2.5"
@@ -113,6 +114,9 @@ def test_what_prefect_shows_of_a_run(desk: Desk) -> None:
     assert table_shown["spent in this run"] == "$0.0103125"
     assert table_shown["spent, all runs"] == "$0.0103125 (937.5 neurons)"
     assert "| made | 25 |" in str(noted.artifacts["summary"].data)
+    page = desk.out / "report.html"
+    assert f"[report.html]({page.as_uri()})" in str(noted.artifacts["report"].data)
+    assert page.read_text("utf-8").count('<div class="cell"') == 25
     assert float(str(noted.artifacts["pictures"].data)) == 100.0, "the progress artifact ends full"
 
 
