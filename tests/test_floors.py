@@ -28,7 +28,7 @@ FLOORS = (
     {"dispatch", "publish", "query"},
     {"held", "holder", "job", "start", "summary"},
     {"prepare", "report", "tell"},
-    {"batch", "budgets", "examine", "export", "ledgers", "listing", "reconciled", "swept"},
+    {"batch", "budgets", "examine", "export", "ledgers", "listing", "reconciled", "swept", "view"},
     {"published", "reconcile", "repair", "reported", "run", "screen"},
     {"chunked", "foreground", "options"},
     CLI,
@@ -48,6 +48,7 @@ PLACES = {
         "src/fluxbatch/manifest/connect.py",
         "src/fluxbatch/outlive.py",
         "src/fluxbatch/simulator/",
+        "src/fluxbatch/view/serve.py",  # the port, taken before the server starts
     },
     "idna": {"src/fluxbatch/manifest/address.py"},
     "PIL": {
@@ -61,8 +62,8 @@ PLACES = {
     "psycopg": {"src/fluxbatch/budget/postgres.py"},
     "sqlite3": set[str](),
     "aiolimiter": {"src/fluxbatch/dispatch/pace.py"},
-    "starlette": {"src/fluxbatch/simulator/"},
-    "uvicorn": {"src/fluxbatch/simulator/"},
+    "starlette": {"src/fluxbatch/simulator/", "src/fluxbatch/view/"},
+    "uvicorn": {"src/fluxbatch/simulator/", "src/fluxbatch/view/"},
     "typer": {"src/fluxbatch/cli.py", "src/fluxbatch/options.py", *(f"src/fluxbatch/{name}.py" for name in CLI)},
     "huggingface_hub": {"src/fluxbatch/publish/hub.py"},
     "requests": set[str](),
