@@ -20,17 +20,18 @@ CLI = {path.stem for path in (ROOT / "src" / "fluxbatch").glob("cli_*.py")}
 
 # From the ground up: a room imports from floors below its own only, so rooms of one floor do not know each other.
 FLOORS = (
-    {"bare", "exit_codes", "outlive", "plain", "unheard"},
+    {"bare", "exit_codes", "outlive", "plain", "similar", "unheard"},
     {"errors"},
     {"models", "provenance"},
     {"manifest", "settings", "simulator"},
     {"budget", "cloudflare", "dataset"},
-    {"dispatch", "publish", "query"},
-    {"held", "holder", "job", "start", "summary"},
+    {"dispatch", "publish", "query", "scores"},
+    {"covered", "held", "holder", "job", "start", "summary"},
     {"prepare", "report", "tell"},
-    {"batch", "budgets", "examine", "export", "ledgers", "listing", "reconciled", "swept", "view"},
-    {"published", "reconcile", "repair", "reported", "run", "screen"},
-    {"chunked", "foreground", "options"},
+    {"batch", "budgets", "checked", "examine", "export", "ledgers", "listing", "reconciled", "swept", "view"},
+    {"duplicates", "published", "reconcile", "repair", "reported", "run", "screen"},
+    {"check", "chunked", "foreground", "options"},
+    {"checking"},
     CLI,
     {"cli", "flows"},
 )
@@ -56,6 +57,8 @@ PLACES = {
         "src/fluxbatch/manifest/pixels.py",
         "src/fluxbatch/simulator/painter.py",
     },
+    "onnxruntime": {"src/fluxbatch/scores/onnx.py"},
+    "tokenizers": {"src/fluxbatch/scores/texts.py"},
     "imagehash": {"src/fluxbatch/dataset/image.py"},
     "sqlalchemy": {"src/fluxbatch/budget/"},
     "alembic": {"src/fluxbatch/budget/"},
@@ -93,6 +96,7 @@ PURE = (
     "dataset/card.py",
     "dataset/card_words.py",
     "dataset/features.py",
+    "dataset/measures.py",
     "dataset/record.py",
     "manifest/prompts/arrangements.py",
     "manifest/prompts/parts.py",
@@ -127,6 +131,7 @@ PURE = (
     "provenance/png.py",
     "provenance/webp.py",
     "publish/target.py",
+    "similar.py",
 )
 IMPURE = {"asyncio", "os", "random", "secrets", "shutil", "socket", "subprocess", "tempfile", "threading", "time"}
 
@@ -280,8 +285,8 @@ def _loaded_by(statement: str) -> set[str]:
 
 
 HEAVY = {
-    "PIL", "aiohttp", "duckdb", "httpx", "imagehash", "jinja2", "numpy", "pandas", "prefect", "pyarrow", "pydantic",
-    "pydantic_settings", "scipy", "sqlalchemy", "starlette", "uvicorn", "yaml",
+    "PIL", "aiohttp", "duckdb", "httpx", "imagehash", "jinja2", "numpy", "onnxruntime", "pandas", "prefect", "pyarrow",
+    "pydantic", "pydantic_settings", "scipy", "sqlalchemy", "starlette", "tokenizers", "uvicorn", "yaml",
 }  # fmt: skip
 
 

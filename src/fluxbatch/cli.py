@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from fluxbatch.cli_budget import budget_app
+from fluxbatch.cli_check import check_pictures
 from fluxbatch.cli_doctor import check_all
 from fluxbatch.cli_export import export_dataset
 from fluxbatch.cli_ledger import ledger_app
@@ -214,6 +215,7 @@ def run(
     raise typer.Exit(run_in_foreground(job, _console(stderr=True), as_json=json, command=_same_command()))
 
 
+app.command("check")(check_pictures)
 app.command("sweep")(count_sweep)
 app.command("models")(list_models)
 app.command("export")(export_dataset)
