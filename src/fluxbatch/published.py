@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from fluxbatch.dataset.card_words import shown_size
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.place import Place
 from fluxbatch.plain import plain
 from fluxbatch.publish.hub import Hub
 from fluxbatch.publish.publication import Publication, publication_of
-from fluxbatch.publish.send import Published, look_ahead, publish, shown_size
+from fluxbatch.publish.send import Published, look_ahead, publish
 from fluxbatch.publish.target import Target, check_license
 
 if TYPE_CHECKING:

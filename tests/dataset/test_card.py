@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from datasets import Features, load_dataset
@@ -19,7 +20,7 @@ from fluxbatch.dataset.card_words import BEGIN, END, section, shown
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.features import features_of
 from fluxbatch.dataset.header import PriceList
-from fluxbatch.dataset.made import card_of, refresh_card
+from fluxbatch.dataset.made import card_of, card_of_export, refresh_card
 from fluxbatch.dataset.record import part_schema
 from fluxbatch.dataset.spool import Spool
 from fluxbatch.models.catalogue import CATALOGUE, FLUX_2_DEV
@@ -304,3 +305,16 @@ class TestTheCardOfADataset:
             assert (dataset.folder / "README.md").read_text() == before
         assert len(caplog.records) == 2
         assert all("the dataset card was left as it is" in record.message for record in caplog.records)
+
+    def test_of_an_export_counts_what_is_in_its_files(self, dataset: Dataset, spool: Spool, tmp_path: Path) -> None:
+        sealed(dataset, spool, 3)
+        some = pq.read_table(dataset.path(dataset.parts[0])).slice(0, 2).append_column("score", pa.array([0.1, 0.2]))
+        target = tmp_path / "some"
+        (target / "data").mkdir(parents=True)
+        pq.write_table(some, target / "data" / "train-00000-of-00001.parquet")
+        card = card_of_export(dataset, target, "some", marked=True)
+        assert (card.pictures, card.spent, card.made[0].pictures) == (2, charge(375_012) * 2, 2)
+        (target / "README.md").write_text(card_text(card))
+        assert "Each picture says so in its own bytes as well" in card_text(replace(card, simulated=False))
+        found = load_dataset(str(target), split="train", cache_dir=str(tmp_path / "cache"))
+        assert (len(found), found[1]["score"]) == (2, 0.2)

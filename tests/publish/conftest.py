@@ -24,19 +24,23 @@ def hub() -> Iterator[StandIn]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, simulator: Simulator, hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> Iterator[Desk]:
-    """A user who is known to the stand-in, and to no other Hub."""
+def at_the_hub(tmp_path: Path, hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The environment of a user who is known to the stand-in, and to no other Hub."""
     # Read from the environment when huggingface_hub is first imported, which another test may have done already.
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-    variables = {
+    return {
         "HF_ENDPOINT": hub.url,
         "HF_TOKEN": TOKEN,
         "HF_HOME": str(tmp_path / "hf"),
         "HF_HUB_DISABLE_XET": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
-    desk = Desk(tmp_path, simulator, environment=variables)
+
+
+@pytest.fixture
+def desk(tmp_path: Path, simulator: Simulator, at_the_hub: dict[str, str]) -> Iterator[Desk]:
+    desk = Desk(tmp_path, simulator, environment=at_the_hub)
     yield desk
     desk.close()
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from huggingface_hub import DatasetCard, constants
@@ -14,9 +15,11 @@ from huggingface_hub import DatasetCard, constants
 from fluxbatch.dataset.card_words import BEGIN
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.spool import Spool
-from fluxbatch.publish.publication import part_name
+from fluxbatch.publish import Target, publish
+from fluxbatch.publish.hub import Hub
+from fluxbatch.publish.publication import part_name, publication_of_export
 from tests.dataset.dataset_kit import flip, sealed
-from tests.e2e.e2e_kit import Desk, Said, rows
+from tests.e2e.e2e_kit import Desk, Said, placed, rows
 from tests.publish.hub_kit import TOKEN, Repo, StandIn
 
 # How huggingface_hub calls its HTTP library is not ours to mend.
@@ -130,6 +133,23 @@ def test_a_branch_is_made_where_there_is_none(desk: Desk, hub: StandIn, dataset:
     assert sorted(repo.files()) == ["README.md", part_name(0, 1)]
     _publish(desk, to="hf://datasets/ann/dogs@next").ended(0)
     assert sorted(hub.repos["ann/dogs"].files("next")) == ["README.md", part_name(0, 2), part_name(1, 2)]
+
+
+def test_an_export_of_some_takes_the_place_of_all(
+    desk: Desk, hub: StandIn, dataset: Dataset, spool: Spool, tmp_path: Path
+) -> None:
+    _parts(dataset, spool, 2)
+    _publish(desk).ended(0)
+    folder = tmp_path / "some" / "data"
+    folder.mkdir(parents=True)
+    pq.write_table(pq.read_table(dataset.path(dataset.parts[0])).slice(0, 1), folder / "train-00000-of-00001.parquet")
+    with placed(tmp_path, desk.variables()):
+        target = Target.read(CATS)
+        some = publication_of_export(dataset, folder.parent, target)
+        publish(some, Hub(target), private=False, tell=lambda line: None)
+    repo = hub.repos["ann/cats"]
+    assert sorted(repo.files()) == ["README.md", part_name(0, 1)]
+    assert _front(repo)["dataset_info"]["splits"][0]["num_examples"] == 1  # type: ignore[index]
 
 
 class TestTheCard:
@@ -293,6 +313,7 @@ def test_without_huggingface_hub_it_is_said_what_to_install(desk: Desk, dataset:
 
 def test_what_a_run_made_is_published_and_loaded_by_datasets(desk: Desk, hub: StandIn) -> None:
     desk.run(desk.manifest(rows(3)), "--embed-provenance", out=desk.folder / "cats").ended(0)
+    assert "3 pictures of fluxbatch's simulator" in (desk.folder / "cats" / "README.md").read_text()
     _publish(desk).ended(0)
     code = (
         "from datasets import load_dataset; d = load_dataset('ann/cats', split='train'); "

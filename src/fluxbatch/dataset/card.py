@@ -22,6 +22,7 @@ from fluxbatch.plain import plain
 
 OURS = ("configs", "dataset_info", "size_categories")
 """What of the YAML has to be true for the files to be read, whoever wrote it first."""
+PARTS = "data/train-*.parquet"
 UNDECIDED = "other"
 """Nobody but who publishes can say what licence pictures have."""
 TAGS_MAX = 20
@@ -63,7 +64,7 @@ class Card:
     made: tuple[Made, ...] = ()
     spent: Money = ZERO
     prices: tuple[PriceList, ...] = ()
-    parts: str = "data/train-*.parquet"
+    parts: str = PARTS
     address: str = "path/to/this/folder"
     license: str | None = None
     is_settled: bool = False

@@ -66,7 +66,7 @@ def _lines(card: Card) -> Iterator[str]:
     maker = "of fluxbatch's simulator: no model made them, nothing was charged" if card.simulated else (
         "of Cloudflare Workers AI"
     )  # fmt: skip
-    yield f"{card.pictures:,} pictures {maker}. Made with fluxbatch; {_size(card.size_bytes)} of Parquet."
+    yield f"{card.pictures:,} pictures {maker}. Made with fluxbatch; {shown_size(card.size_bytes)} of Parquet."
     yield from ("", _READ.format(address=_quoted(card.address)), "")
     if card.made:
         yield from ("## How they were made", "", *_made_table(card), "")
@@ -82,7 +82,8 @@ def _quoted(address: str) -> str:
     return '"' + re.sub(r"[^\w./@:-]", "_", address) + '"'
 
 
-def _size(size_bytes: int) -> str:
+def shown_size(size_bytes: int) -> str:
+    """In powers of ten, as the Hub shows sizes."""
     for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
         if size_bytes >= factor:
             return f"{size_bytes / factor:.1f} {unit}"

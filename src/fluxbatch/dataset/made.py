@@ -5,21 +5,24 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from fluxbatch.dataset import place
-from fluxbatch.dataset.card import Card, Made, card_text, is_kept_up
+from fluxbatch.dataset.card import PARTS, Card, Made, card_text, is_kept_up
 from fluxbatch.dataset.catalogue import Dataset
-from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.parts import UNREADABLE, opened
+from fluxbatch.dataset.place import Place
 from fluxbatch.dataset.quarantine import Damaged
+from fluxbatch.dataset.record import integers
 from fluxbatch.errors import StorageError
+from fluxbatch.models.money import ZERO, Money
 
 CARD = "README.md"
-_COLUMNS = ["model", "width", "height", "steps", "guidance"]
+_COLUMNS = ["model", "width", "height", "steps", "guidance", "usd", "neurons"]
 _RANGES = ("steps", "guidance")
 _CARD_BYTES_MAX = 10_000_000
 
@@ -29,23 +32,22 @@ log = logging.getLogger(__name__)
 def card_of(dataset: Dataset) -> Card:
     """The card of the dataset as it lies there. Damaged when a part cannot be read, StorageError when one is missing.
 
-    An export or a publication changes what is another there: `dataclasses.replace(card_of(dataset), parts=…)`.
+    A publication changes what is another there: `dataclasses.replace(card_of(dataset), address=…)`.
     """
-    unpacked_bytes, shapes = 0, _Shapes()
-    for part_bytes, table in place.each(dataset.folder, lambda part: _looked(dataset, part), dataset.parts):
-        unpacked_bytes += part_bytes
-        shapes.add(table.to_pylist())
-    return Card(
-        name=dataset.folder.resolve().name,
-        schema=dataset.schema,
-        simulated=dataset.simulated,
-        pictures=sum(part.rows for part in dataset.parts),
-        size_bytes=sum(part.size_bytes for part in dataset.parts),
-        unpacked_bytes=unpacked_bytes,
-        made=shapes.made(),
-        spent=dataset.spent,
-        prices=dataset.header.prices,
-    )
+    seen = place.each(dataset.folder, lambda part: _seen(dataset.path(part)), dataset.parts)
+    size_bytes = sum(part.size_bytes for part in dataset.parts)
+    return _card(dataset, dataset.folder.resolve().name, dataset.schema, size_bytes, seen)
+
+
+def card_of_export(dataset: Dataset, folder: Path, name: str, *, marked: bool) -> Card:
+    """The card of `data/train-*.parquet` that was made in `folder` from some of the dataset: it counts what is in these
+    files."""
+    paths = sorted(folder.glob(PARTS))
+    with opened(paths[0]) as first:
+        schema = first.schema_arrow
+    size_bytes = sum(path.stat().st_size for path in paths)
+    card = _card(dataset, name, schema, size_bytes, map(_seen, paths))
+    return replace(card, is_settled=True, marked=marked)
 
 
 def refresh_card(dataset: Dataset) -> None:
@@ -68,25 +70,58 @@ def refresh_card(dataset: Dataset) -> None:
         place.put_atomic(path, text.encode())
 
 
-def text_of(path: place.Place) -> str | None:
-    """A card's text. None: there is none, or what is there is too large for one."""
-    if not path.exists():
+def text_of(path: Place) -> str | None:
+    """A card's text. None: there is none, or what is there is no text, or too large for a card."""
+    try:
+        content = path.read_bytes()
+        return content.decode() if len(content) <= _CARD_BYTES_MAX else None
+    except (FileNotFoundError, UnicodeError):
         return None
-    content = path.read_bytes()
-    return content.decode() if len(content) <= _CARD_BYTES_MAX else None
+    except OSError as error:
+        raise place.storage_error(path, error, "could not be read") from error
 
 
-def _looked(dataset: Dataset, part: Part) -> tuple[int, pa.Table]:
-    """How large a part is unpacked, and how many pictures it has of each model and size, with the ends of the rest."""
-    path = dataset.path(part)
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the card takes from one file: pictures by model and size (with the ends of the rest), and its sums."""
+
+    shapes: list[dict[str, Any]]
+    rows: int
+    unpacked_bytes: int
+    spent: Money
+
+
+def _seen(path: Place) -> _Seen:
     with opened(path) as file:
-        unpacked = sum(file.metadata.row_group(index).total_byte_size for index in range(file.metadata.num_row_groups))
+        found = file.metadata
+        unpacked = sum(found.row_group(index).total_byte_size for index in range(found.num_row_groups))
         try:
             rows = file.read(columns=_COLUMNS, use_threads=False)
         except UNREADABLE as error:
             raise Damaged(f"{path}: {error}") from error
+    if len(rows) != found.num_rows:  # a page whose header is damaged is skipped silently
+        raise Damaged(f"{path}: {found.num_rows - len(rows)} of its rows cannot be read")
     ends = [(name, end) for name in _RANGES for end in ("min", "max")]
-    return unpacked, rows.group_by(["model", "width", "height"]).aggregate([("model", "count"), *ends])
+    shapes = rows.group_by(["model", "width", "height"]).aggregate([("model", "count"), *ends])
+    sums = (sum(integers(rows[name].combine_chunks())) for name in ("usd", "neurons"))
+    return _Seen(shapes.to_pylist(), len(rows), unpacked, Money(*sums))
+
+
+def _card(dataset: Dataset, name: str, schema: pa.Schema, size_bytes: int, files: Iterable[_Seen]) -> Card:
+    seen, shapes = list(files), _Shapes()
+    for one in seen:
+        shapes.add(one.shapes)
+    return Card(
+        name,
+        schema,
+        dataset.simulated,
+        pictures=sum(one.rows for one in seen),
+        size_bytes=size_bytes,
+        unpacked_bytes=sum(one.unpacked_bytes for one in seen),
+        made=shapes.made(),
+        spent=sum((one.spent for one in seen), ZERO),
+        prices=dataset.header.prices,
+    )
 
 
 @dataclass(slots=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from fluxbatch.dataset.card import Card, card_text
+from fluxbatch.dataset.card import PARTS, Card, card_text
 from fluxbatch.dataset.catalogue import Dataset
-from fluxbatch.dataset.made import CARD, card_of, text_of
+from fluxbatch.dataset.made import CARD, card_of, card_of_export, text_of
+from fluxbatch.dataset.parts import file_sha256
 from fluxbatch.dataset.place import Place
 from fluxbatch.dataset.quarantine import Damaged
 from fluxbatch.errors import DatasetError, StorageError
@@ -83,6 +85,18 @@ def publication_of(dataset: Dataset, target: Target, license_name: str | None = 
         for number, part in enumerate(dataset.parts)
     )
     return Publication(target, tuple(files), settled, text_of(dataset.folder / CARD))
+
+
+def publication_of_export(
+    dataset: Dataset, folder: Path, target: Target, license_name: str | None = None
+) -> Publication:
+    """What `export --to hf` has made of some of the dataset in `folder`, with a card that counts what is in it."""
+    files = tuple(
+        File(f"data/{path.name}", path, path.stat().st_size, file_sha256(path)) for path in sorted(folder.glob(PARTS))
+    )
+    card = card_of_export(dataset, folder, dataset.folder.resolve().name, marked=True)
+    settled = replace(card, address=target.repo, license=license_name)
+    return Publication(target, files, settled, text_of(dataset.folder / CARD))
 
 
 def part_name(number: int, count: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fluxbatch.dataset.card_words import shown_size
 from fluxbatch.errors import UsageError
 from fluxbatch.publish.hub import Hub
 from fluxbatch.publish.publication import Publication, Steps, There, steps_for
@@ -53,11 +54,3 @@ def _refuse_public(publication: Publication, there: There | None, private: bool)
             f"{publication.target} is there already, and public: --private is for a new one. Make it private in its "
             "settings on the Hub, or take another USER/NAME"
         )
-
-
-def shown_size(size_bytes: int) -> str:
-    """In powers of ten, as the Hub shows it."""
-    for unit, factor in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size_bytes >= factor:
-            return f"{size_bytes / factor:.1f} {unit}"
-    return f"{size_bytes} bytes"
