@@ -28,7 +28,7 @@ FLOORS = (
     {"dispatch", "publish", "query"},
     {"held", "holder", "job", "start", "summary"},
     {"prepare", "report", "tell"},
-    {"batch", "budgets", "examine", "ledgers", "listing", "reconciled", "swept"},
+    {"batch", "budgets", "examine", "export", "ledgers", "listing", "reconciled", "swept"},
     {"published", "reconcile", "repair", "reported", "run", "screen"},
     {"chunked", "foreground", "options"},
     CLI,

@@ -10,6 +10,7 @@ import typer
 
 from fluxbatch.cli_budget import budget_app
 from fluxbatch.cli_doctor import check_all
+from fluxbatch.cli_export import export_dataset
 from fluxbatch.cli_ledger import ledger_app
 from fluxbatch.cli_models import list_models
 from fluxbatch.cli_prefect import prefect_app
@@ -214,6 +215,7 @@ def run(
 
 app.command("sweep")(count_sweep)
 app.command("models")(list_models)
+app.command("export")(export_dataset)
 app.command("simulate")(serve_simulator)
 app.command("report")(write_report_of)
 app.command("reconcile")(reconcile_dataset)

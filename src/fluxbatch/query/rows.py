@@ -7,8 +7,8 @@ batch: in memory are one batch, the sidecars that are asked for, and, for an ord
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, cached_property
 from itertools import islice
 
 import pyarrow as pa
@@ -28,6 +28,9 @@ _TRUTHS = ("BOOLEAN", "NULL", '"NULL"')
 AT = "row at"
 """Of a batch that is asked: no column's alias has a space."""
 
+Asker = Callable[[], Duck]
+"""Opens DuckDB where it is needed first: it takes a twentieth of a second, and nothing where nothing is asked."""
+
 
 class Rows:
     """The sealed rows of a dataset as it was opened, in their natural order: parts as listed, then rows.
@@ -41,8 +44,8 @@ class Rows:
         self.dataset = dataset
         self.parts = dataset.parts
         own = [field for field in dataset.schema if field.name != IMAGE]
-        self._sidecars = sidecars(dataset, [field.name for field in own])
-        late = [field.with_name(name) for one in self._sidecars for name, field in one.columns.items()]
+        self.sidecars = sidecars(dataset, [field.name for field in own])
+        late = [field.with_name(name) for one in self.sidecars for name, field in one.columns.items()]
         taken = [field.name for field in (*own, *late)]
         self.part_column = free_name("part", taken)
         self.place_column = free_name("place", taken)
@@ -56,7 +59,7 @@ class Rows:
     @cached_property
     def late_columns(self) -> tuple[str, ...]:
         """Those of the sidecars."""
-        return tuple(name for one in self._sidecars for name in one.columns)
+        return tuple(name for one in self.sidecars for name in one.columns)
 
     def count(self, where: str | None = None) -> int:
         """How many rows there are, or how many a condition is true for. UsageError for a condition that is none."""
@@ -81,9 +84,9 @@ class Rows:
         Without `order_by` in their natural order; with it, what is the same stays in it. UsageError at once for a
         condition, an order or a column that is none; Damaged or StorageError when a part cannot be read.
         """
-        wanted, duck = self._wanted(columns), self._cursor()
-        chosen = None if where is None else condition(duck, where, self.names)
-        terms = () if order_by is None else order(duck, order_by, self.names)
+        wanted, duck = self._wanted(columns), cache(self._cursor)
+        chosen = None if where is None else condition(duck(), where, self.names)
+        terms = () if order_by is None else order(duck(), order_by, self.names)
         self._try(duck, chosen, terms)
         if limit == 0:
             return iter(())
@@ -93,13 +96,13 @@ class Rows:
             return _cut(self._natural(duck, wanted, offset), limit, 0)
         return _cut(self._chosen(duck, wanted, chosen), limit, offset)
 
-    def _try(self, duck: Duck, where: Condition | None, terms: Sequence[Term]) -> None:
+    def _try(self, duck: Asker, where: Condition | None, terms: Sequence[Term]) -> None:
         """On no rows: what does not fit the columns' types is said before any is read."""
         nothing = pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in self.schema], schema=self.schema)
         for asked_for, one in (("the condition", where), *(("the order", term.expression) for term in terms)):
             if one is not None:
                 with told(asked_for):
-                    found = kind(duck, _aliased(self.names, nothing, one.columns), one.sql)
+                    found = kind(duck(), _aliased(self.names, nothing, one.columns), one.sql)
                 if one is where and found not in _TRUTHS:
                     raise UsageError(
                         f"the condition is no condition, but {found}: write a comparison, as in `row > 10`"
@@ -119,7 +122,7 @@ class Rows:
                 self._duck = opened()
             return self._duck.cursor()
 
-    def _natural(self, duck: Duck, names: Sequence[str], offset: int = 0) -> Iterator[pa.RecordBatch]:
+    def _natural(self, duck: Asker, names: Sequence[str], offset: int = 0) -> Iterator[pa.RecordBatch]:
         """All rows from `offset` on; a part that lies before is not opened."""
         for part in self.parts:
             if offset >= part.rows:
@@ -128,16 +131,16 @@ class Rows:
             yield from self._of_part(duck, part, names, offset)
             offset = 0
 
-    def _of_part(self, duck: Duck, part: Part, names: Sequence[str], first: int) -> Iterator[pa.RecordBatch]:
+    def _of_part(self, duck: Asker, part: Part, names: Sequence[str], first: int) -> Iterator[pa.RecordBatch]:
         wanted, read = set(names), first
-        late = [one for one in self._sidecars if wanted & set(one.columns)]
+        late = [one for one in self.sidecars if wanted & set(one.columns)]
         here = [f.name for f in self.dataset.schema if f.name in wanted or (f.name == KEY and late)] or [KEY]
         for place, batch in column_rows(self.dataset.folder / part.file, self.dataset.schema, here, first):
             read = place + len(batch)
             found = dict(zip(batch.schema.names, batch.columns, strict=True))
             for one in late:
                 chosen = [name for name in one.columns if name in wanted]
-                values = self._join(duck, one).columns(duck, found[KEY], chosen)
+                values = self._join(duck(), one).columns(duck(), found[KEY], chosen)
                 found |= dict(zip(chosen, values, strict=True))
             found[self.part_column] = pa.repeat(part.file, len(batch))
             found[self.place_column] = pa.array(range(place, read), pa.int64())
@@ -151,18 +154,18 @@ class Rows:
     def _join(self, duck: Duck, sidecar: Sidecar) -> Joined:
         with self._opening:
             if sidecar.name not in self._joined:
-                self._joined[sidecar.name] = Joined(duck, sidecar, self._sidecars.index(sidecar))
+                self._joined[sidecar.name] = Joined(duck, sidecar, self.sidecars.index(sidecar))
             return self._joined[sidecar.name]
 
-    def _chosen(self, duck: Duck, names: Sequence[str], where: Condition) -> Iterator[pa.RecordBatch]:
+    def _chosen(self, duck: Asker, names: Sequence[str], where: Condition) -> Iterator[pa.RecordBatch]:
         needed = list(dict.fromkeys([*names, *where.columns]))
         for batch in self._natural(duck, needed):
-            at = _fitting(duck, self.names, batch, where)
+            at = _fitting(duck(), self.names, batch, where)
             if len(at):
                 yield batch.select(list(names)).take(at)
 
     def _sorted(
-        self, duck: Duck, names: Sequence[str], where: Condition | None, terms: Sequence[Term],
+        self, duck: Asker, names: Sequence[str], where: Condition | None, terms: Sequence[Term],
         limit: int | None, offset: int,
     ) -> Iterator[pa.RecordBatch]:  # fmt: skip
         """What is sorted by is kept in memory, for the rows that fit; then the rows are fetched from their places."""
@@ -170,20 +173,19 @@ class Rows:
         needed = list(dict.fromkeys(column for term in keys for column in term.expression.columns))
         columns = ", ".join(f"{term.expression.sql} AS s{number}" for number, term in enumerate(terms))
         fits = "" if where is None else f"WHERE {where.sql}"
-        duck.execute("DROP TABLE IF EXISTS temp.sorted")
-        kind, start = "CREATE TEMP TABLE sorted AS", 0
+        how, start = "CREATE TEMP TABLE sorted AS", 0
         for batch in self._natural(duck, needed or [self.place_column]):
-            sql = f'{kind} SELECT "{AT}" + {start} AS n, {columns} FROM {TABLE} {fits}'  # noqa: S608
+            sql = f'{how} SELECT "{AT}" + {start} AS n, {columns} FROM {TABLE} {fits}'  # noqa: S608
             with told("the order"):
-                told_to(duck, _aliased(self.names, batch, needed), sql)
-            kind, start = "INSERT INTO sorted", start + len(batch)
+                told_to(duck(), _aliased(self.names, batch, needed), sql)
+            how, start = "INSERT INTO sorted", start + len(batch)
         if start:
             ways = "".join(f"s{number} {term.way}, " for number, term in enumerate(terms))
             cut = f"LIMIT {'ALL' if limit is None else int(limit)} OFFSET {int(offset)}"
-            found = duck.sql(f"SELECT n FROM sorted ORDER BY {ways} n {cut}").to_arrow_table()  # noqa: S608
+            found = duck().sql(f"SELECT n FROM sorted ORDER BY {ways} n {cut}").to_arrow_table()  # noqa: S608
             yield from self._fetched(duck, names, found.column("n").to_pylist())
 
-    def _fetched(self, duck: Duck, names: Sequence[str], numbers: Sequence[int]) -> Iterator[pa.RecordBatch]:
+    def _fetched(self, duck: Asker, names: Sequence[str], numbers: Sequence[int]) -> Iterator[pa.RecordBatch]:
         """Rows by their numbers in the natural order, in the order given."""
         waiting = iter(numbers)
         while some := list(islice(waiting, ROWS)):
@@ -193,7 +195,7 @@ class Rows:
             table = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks().take(back)
             yield from table.combine_chunks().to_batches()
 
-    def _at(self, duck: Duck, names: Sequence[str], numbers: Sequence[int]) -> Iterator[pa.RecordBatch]:
+    def _at(self, duck: Asker, names: Sequence[str], numbers: Sequence[int]) -> Iterator[pa.RecordBatch]:
         """Rows by ascending numbers: of each part only the row groups that have some."""
         start, index = 0, 0
         for part in self.parts:
