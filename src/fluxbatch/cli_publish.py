@@ -39,7 +39,7 @@ def publish_dataset(
     Example: fluxbatch publish s3://pictures/cats hf://datasets/ann/cats@next
 
     Exit codes: 0, 2 bad usage, no token or no right to write there, 5 the Hub, the network or the disk did not do its
-    part: the same command goes on where it stopped.
+    part, 130 interrupted: the same command goes on where it stopped.
     """
     from rich.console import Console
 
