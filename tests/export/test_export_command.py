@@ -15,7 +15,7 @@ import pytest
 
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.errors import UsageError
-from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_USAGE, EXIT_WRONG
+from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_INTERRUPTED, EXIT_USAGE, EXIT_WRONG
 from fluxbatch.export.command import run_export
 from fluxbatch.export.exporter import Wish
 from fluxbatch.export.told import size_of
@@ -89,6 +89,43 @@ def test_a_mistake_is_one_sentence_and_no_traceback(dataset: Dataset, tmp_path: 
     assert ended.returncode == EXIT_USAGE
     assert "there is no column 'promt' (did you mean 'prompt'?)" in ended.stderr.replace("\n", " ")
     assert "Traceback" not in ended.stderr
+
+
+INTERRUPTED = """
+import os, signal
+real, left = os.fsync, [6]
+def fsync(number):
+    left[0] -= 1
+    if left[0] == 0:
+        signal.raise_signal(signal.SIGINT)
+    return real(number)
+os.fsync = fsync
+from fluxbatch.cli import main
+main()
+"""
+
+
+def test_ctrl_c_leaves_what_is_written_and_says_how_to_go_on(dataset: Dataset, tmp_path: Path) -> None:
+    arguments = ["export", str(dataset.folder), str(tmp_path / "out"), "--to", "webdataset", "--shard-size", "14k"]
+    ended = subprocess.run([sys.executable, "-c", INTERRUPTED, *arguments], capture_output=True, text=True, check=False)
+    assert ended.returncode == EXIT_INTERRUPTED, ended.stderr
+    assert "What is written is kept; to go on: fluxbatch export" in ended.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["out.unfinished"]
+    assert run(dataset, tmp_path / "out", Wish("webdataset", shard_bytes=14_000)) == EXIT_COMPLETE
+
+
+@pytest.mark.parametrize("target", ["/", "/.."])
+def test_the_root_is_no_folder_for_an_export(dataset: Dataset, target: str) -> None:
+    with pytest.raises(UsageError, match="cannot be an export"):
+        run(dataset, target, Wish("csv"))
+
+
+def test_a_link_to_a_folder_stays_one(dataset: Dataset, tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "out").symlink_to(tmp_path / "disk", target_is_directory=True)
+    assert run(dataset, tmp_path / "out", Wish("csv")) == EXIT_COMPLETE
+    assert (tmp_path / "out").is_symlink()
+    assert (tmp_path / "disk" / "train.csv").is_file()
 
 
 def test_on_a_terminal_a_bar_moves(dataset: Dataset, tmp_path: Path) -> None:
