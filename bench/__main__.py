@@ -20,6 +20,7 @@ BENCHES = (
     "flow_cost",
     "look",
     "similar",
+    "export",
 )
 
 

@@ -12,6 +12,9 @@ from fluxbatch.options import DatasetArg, JsonOption
 def publish_dataset(
     dataset: DatasetArg,
     target: Annotated[str, typer.Argument(help="hf://datasets/USER/NAME, or …/NAME@BRANCH.")],
+    where: Annotated[
+        str | None, typer.Option(help="Only rows for which this SQL condition is true, over any columns.")
+    ] = None,
     private: Annotated[bool, typer.Option("--private", help="Make a new dataset that only you see.")] = False,
     license_name: Annotated[
         str | None,
@@ -23,24 +26,26 @@ def publish_dataset(
     """Bring a dataset to the Hugging Face Hub: its parts as they are, and its card, in one commit.
 
     What is there already is not sent again; the parts of an older publication go with the same commit. What you have
-    written into the card by hand stays. The token comes from HF_TOKEN, or from `hf auth login`; needs
+    written into the card by hand stays. With --where the pictures that fit are exported first, to a temporary folder
+    (TMPDIR), and carry their provenance. The token comes from HF_TOKEN, or from `hf auth login`; needs
     huggingface_hub: pip install 'fluxbatch[hub]'.
 
     Example: fluxbatch publish cats hf://datasets/ann/cats --dry-run
 
     Example: fluxbatch publish cats hf://datasets/ann/cats --private --license cc-by-4.0
 
+    Example: fluxbatch publish cats hf://datasets/ann/cats --where "check = 'ok'"
+
     Example: fluxbatch publish s3://pictures/cats hf://datasets/ann/cats@next
 
     Exit codes: 0, 2 bad usage, no token or no right to write there, 5 the Hub, the network or the disk did not do its
-    part: the same command goes on where it stopped.
+    part, 130 interrupted: the same command goes on where it stopped.
     """
     from rich.console import Console
 
     from fluxbatch.dataset.place import place_of
-    from fluxbatch.published import publish_at
+    from fluxbatch.publish.target import Target
+    from fluxbatch.published import Wish, publish_at
 
-    console = Console(emoji=False, stderr=json)
-    publish_at(
-        place_of(dataset), target, console, private=private, license_name=license_name, dry_run=dry_run, as_json=json
-    )
+    wish = Wish(Target.read(target), where, license_name, private, dry_run)
+    publish_at(place_of(dataset), wish, Console(emoji=False, stderr=json), as_json=json)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from fluxbatch.dataset.card_words import shown_size
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.place import Place
+from fluxbatch.errors import UsageError
+from fluxbatch.export.exporter import Wish as ExportWish
+from fluxbatch.export.exporter import export
+from fluxbatch.export.targets import HF
+from fluxbatch.export.told import watched
 from fluxbatch.plain import plain
 from fluxbatch.publish.hub import Hub
-from fluxbatch.publish.publication import Publication, publication_of
+from fluxbatch.publish.publication import Publication, publication_of, publication_of_export
 from fluxbatch.publish.send import Published, look_ahead, publish
 from fluxbatch.publish.target import Target, check_license
 
@@ -20,30 +30,49 @@ if TYPE_CHECKING:
 NAMES_SHOWN = 20
 
 
-def publish_at(
-    folder: Place,
-    address: str,
-    console: Console,
-    *,
-    private: bool,
-    license_name: str | None,
-    dry_run: bool,
-    as_json: bool,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What is asked: `where` is an SQL condition over the columns (None: all pictures, as their parts lie there)."""
+
+    target: Target
+    where: str | None = None
+    license: str | None = None
+    private: bool = False
+    dry_run: bool = False
+
+
+def publish_at(folder: Place, wish: Wish, console: Console, *, as_json: bool) -> None:
     """Publish, or say what would be; progress goes to `console`, and with `as_json` the result to standard output."""
-    target = Target.read(address)
-    check_license(license_name)
-    hub = Hub(target, shows_progress=console.is_terminal and not dry_run)
-    publication = publication_of(Dataset.open(folder), target, license_name)
-    if dry_run:
-        done = look_ahead(publication, hub, private=private)
-    else:
-        done = publish(publication, hub, private=private, tell=lambda line: _say(console, line))
+    check_license(wish.license)
+    hub = Hub(wish.target, shows_progress=console.is_terminal and not wish.dry_run)
+    with _publication(Dataset.open(folder), wish, console) as publication:
+        if wish.dry_run:
+            done = look_ahead(publication, hub, private=wish.private)
+        else:
+            done = publish(publication, hub, private=wish.private, tell=lambda line: _say(console, line))
     if as_json:
-        print(to_json(publication, done, dry_run=dry_run))  # noqa: T201
+        print(to_json(publication, done, dry_run=wish.dry_run))  # noqa: T201
     else:
-        for line in _told(publication, done, dry_run=dry_run, private=private):
+        for line in _told(publication, done, wish):
             _say(console, line)
+
+
+@contextmanager
+def _publication(dataset: Dataset, wish: Wish, console: Console) -> Iterator[Publication]:
+    """What is to be there; for some of the dataset an export, which lies on this disk for the block.
+
+    It need not be kept for another try: the same dataset makes the same bytes, and the Hub knows them again.
+    """
+    if wish.where is None:
+        yield publication_of(dataset, wish.target, wish.license)
+        return
+    with TemporaryDirectory(prefix="fluxbatch-") as folder, watched(console) as watch:
+        target = Path(folder) / "export"
+        done = export(dataset, target, ExportWish(HF, wish.where), watch=watch)
+        if done is None:
+            raise UsageError(f"--where {wish.where!r}: no picture of {dataset.folder} fits; nothing was published")
+        marked = None if done.unmarked else True
+        yield publication_of_export(dataset, target, wish.target, wish.license, marked=marked)
 
 
 def _say(console: Console, line: str) -> None:
@@ -69,13 +98,13 @@ def to_json(publication: Publication, done: Published, *, dry_run: bool) -> str:
     )
 
 
-def _told(publication: Publication, done: Published, *, dry_run: bool, private: bool) -> list[str]:
+def _told(publication: Publication, done: Published, wish: Wish) -> list[str]:
     steps, target = done.steps, publication.target
     if steps.is_nothing:
         return [f"{target} has all of it already: {publication.card.pictures:,} pictures"]
-    if not dry_run:
+    if not wish.dry_run:
         return [f"{target}: {publication.card.pictures:,} pictures are published", plain(str(done.commit), 500)]
-    lines = [f"{target} would be made{', private' if private else ''}"] if done.is_new else []
+    lines = [f"{target} would be made{', private' if wish.private else ''}"] if done.is_new else []
     lines += [f"would send {file.name}, {shown_size(file.size_bytes)}" for file in steps.send[:NAMES_SHOWN]]
     lines += [f"would send {len(steps.send) - NAMES_SHOWN:,} more"] if len(steps.send) > NAMES_SHOWN else []
     lines += [f"would remove {plain(name, 200)}" for name in steps.remove[:NAMES_SHOWN]]

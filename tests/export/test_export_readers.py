@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,9 @@ from tests.dataset.dataset_kit import WHEN, jpeg
 from tests.export.export_kit import exported
 from tests.query.query_kit import dataset_of, put_sidecar, values
 
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+"""`datasets` and `webdataset` leave files open, which is heard when those are collected: see `collected`."""
+
 ROWS = 12
 OWN = pa.table(
     {
@@ -34,6 +39,13 @@ OWN = pa.table(
         "source_file_name": pa.array([f"old/{n}.png" for n in range(ROWS)]),
     }
 )
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """What a reader left open is collected with its test, and troubles no later one."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +117,6 @@ def test_datasets_would_have_written_the_same_features_and_settings(folder: Path
     assert b"fluxbatch" not in part.schema_arrow.metadata
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("form", ["parquet", "jsonl", "csv"])
 def test_datasets_loads_the_imagefolder(folder: Path, load: Any, form: str) -> None:
     found = load("imagefolder", data_dir=str(folder / f"folder-{form}"))
@@ -117,7 +128,6 @@ def test_datasets_loads_the_imagefolder(folder: Path, load: Any, form: str) -> N
         assert pictures[0]["tags"] == ["a", "b"]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # readers that leave files open
 def test_datasets_loads_the_webdataset_with_types_that_its_first_samples_do_not_show(folder: Path, load: Any) -> None:
     found = load(str(folder / "tars"))
     assert len(list((folder / "tars").glob("*.tar"))) > 1
@@ -129,14 +139,12 @@ def test_datasets_loads_the_webdataset_with_types_that_its_first_samples_do_not_
     assert load("webdataset", data_files=files, features=found.features)["json"][11]["late"] == 10
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_datasets_loads_shards_without_their_card(dataset: Dataset, tmp_path: Path, load: Any) -> None:
     exported(dataset, tmp_path / "tars", "webdataset")
     found = load("webdataset", data_files=str(tmp_path / "tars" / "*.tar"))
     assert found["txt"][:] == [f"picture {row}" for row in range(1, 4)]
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_webdataset_itself(folder: Path) -> None:
     import webdataset
 

@@ -47,7 +47,7 @@ def check_safe(name: str) -> None:
     assert unicodedata.is_normalized("NFC", name)
 
 
-@settings(max_examples=soak(120, 30_000), deadline=None)
+@settings(max_examples=soak(80, 30_000), deadline=None)
 @given(TEMPLATES, TEXTS, TEXTS)
 @example("{id}", "..", "")
 @example("{id}/{Id}", "../../etc", "passwd")

@@ -121,6 +121,18 @@ def test_force_replaces_an_export_and_nothing_else(dataset: Dataset, tmp_path: P
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "out"]
 
 
+@pytest.mark.parametrize("name", [".fluxbatch-export.json", ".fluxbatch-export"])
+def test_an_export_whose_record_is_torn_is_replaced_by_force_only(dataset: Dataset, tmp_path: Path, name: str) -> None:
+    exported(dataset, tmp_path / "out", "images")
+    (tmp_path / "out" / ".fluxbatch-export.json").rename(tmp_path / "out" / name)
+    (tmp_path / "out" / name).write_text("{")
+    before = bytes_of(tmp_path / "out")
+    with pytest.raises(UsageError, match=r"another export.*--force"):
+        exported(dataset, tmp_path / "out", "csv")
+    assert bytes_of(tmp_path / "out") == before
+    assert exported(dataset, tmp_path / "out", "csv", force=True).pictures == 5
+
+
 def test_an_empty_folder_is_taken(dataset: Dataset, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     assert exported(dataset, tmp_path / "out", "csv").pictures == 5

@@ -572,4 +572,33 @@ BUGS: tuple[Bug, ...] = (
         "        if False:\n",
         "tests/publish/test_publish.py",
     ),
+    _bug(
+        "an export that died leaves out a shard",
+        "export/exporter.py",
+        "staging.commit(unit.number + 1, ",
+        "staging.commit(unit.number + 2, ",
+        "tests/export/test_staging.py",
+    ),
+    _bug(
+        "an exported picture is not held against its hash",
+        "export/stream.py",
+        '!= value["sha256"]:',
+        '== value["key"]:',
+        "tests/export/test_export.py",
+    ),
+    _bug(
+        "a value climbs out of the export's folder",
+        "export/names.py",
+        "return character in SIGNS or ",
+        "return character in SIGNS + '/' or ",
+        "tests/export/test_names.py",
+        "tests/hostile/test_hostile_export.py",
+    ),
+    _bug(
+        "a condition may ask whatever it likes",
+        "query/conditions.py",
+        "        if kind not in _EXPRESSIONS:\n",
+        "        if False:\n",
+        "tests/query/test_conditions.py",
+    ),
 )

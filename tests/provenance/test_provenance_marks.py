@@ -60,11 +60,14 @@ def test_where_the_packet_stands() -> None:
     after = [
         pieces(marked(pictures()[kind], FACTS)) for kind in ("jpeg exif icc", "png exif icc text", "webp exif icc")
     ]
-    jpeg, png, webp = after
-    assert [piece[1] for piece in jpeg[:2]] == [0xE0, 0xE1]
-    assert jpeg[1][4:10] == b"Exif\0\0"
-    assert holds_packet(jpeg[2])
-    assert jpeg[3][4:15] == b"ICC_PROFILE"
+    exif, png, webp = after
+    assert [piece[1] for piece in exif[:2]] == [0xE0, 0xE1]
+    assert exif[1][4:10] == b"Exif\0\0"
+    assert holds_packet(exif[2])
+    assert exif[3][4:15] == b"ICC_PROFILE"
+    jpeg = pictures()["jpeg"]
+    early = pieces(marked(jpeg[:2] + b"\xff\xfe\0\x06text" + jpeg[2:], FACTS))
+    assert [piece[1] for piece in early[:3]] == [0xFE, 0xE0, 0xE1], "behind APP0, wherever that is"
     assert png[0][4:8] == b"IHDR"
     assert holds_packet(png[1])
     assert zlib.crc32(png[1][4:-4]) == int.from_bytes(png[1][-4:], "big")

@@ -7,6 +7,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -15,6 +16,7 @@ from huggingface_hub import DatasetCard, constants
 from fluxbatch.dataset.card_words import BEGIN
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.spool import Spool
+from fluxbatch.provenance import read
 from fluxbatch.publish import Target, publish
 from fluxbatch.publish.hub import Hub
 from fluxbatch.publish.publication import part_name, publication_of_export
@@ -150,6 +152,34 @@ def test_an_export_of_some_takes_the_place_of_all(
     repo = hub.repos["ann/cats"]
     assert sorted(repo.files()) == ["README.md", part_name(0, 1)]
     assert _front(repo)["dataset_info"]["splits"][0]["num_examples"] == 1  # type: ignore[index]
+
+
+def test_only_what_fits_is_published_marked_and_the_same_again(
+    desk: Desk, hub: StandIn, dataset: Dataset, spool: Spool
+) -> None:
+    _parts(dataset, spool, 2)
+    some = ("--where", "prompt IN ('picture 1', 'picture 4')")
+    assert "would send data/train-00000-of-00001.parquet" in _publish(desk, *some, "--dry-run").ended(0).out
+    assert f"{CATS}: 2 pictures are published" in _publish(desk, *some).ended(0).out
+    repo = hub.repos["ann/cats"]
+    pictures = pq.read_table(pa.BufferReader(repo.files()[part_name(0, 1)])).to_pylist()
+    assert [row["prompt"] for row in pictures] == ["picture 1", "picture 4"]
+    assert all(read(row["image"]["bytes"]) is not None for row in pictures)
+    assert "Each picture says so in its own bytes" in repo.files()["README.md"].decode()
+    assert "has all of it already" in _publish(desk, *some).ended(0).out
+    assert len(hub.uploaded) == 1
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [("prompt = 'x'", "no picture of"), ("promt = 'x'", "prompt"), ("1; DROP TABLE", "cannot be read")],
+)
+def test_a_condition_that_nothing_fits_or_that_is_none_is_told(
+    desk: Desk, hub: StandIn, dataset: Dataset, spool: Spool, where: str, said: str
+) -> None:
+    _parts(dataset, spool, 1)
+    assert said in _publish(desk, "--where", where).ended(2).err
+    assert hub.calls == []
 
 
 class TestTheCard:

@@ -123,7 +123,7 @@ def small() -> Dataset:
     return dataset_of(Path(tempfile.mkdtemp()) / "set", (2,))
 
 
-@settings(max_examples=soak(80, 5_000), deadline=None)
+@settings(max_examples=soak(40, 5_000), deadline=None)
 @given(
     st.lists(
         st.sampled_from(

@@ -39,7 +39,7 @@ def card_of(dataset: Dataset) -> Card:
     return _card(dataset, dataset.folder.resolve().name, dataset.schema, size_bytes, seen)
 
 
-def card_of_export(dataset: Dataset, folder: Path, name: str, *, marked: bool) -> Card:
+def card_of_export(dataset: Dataset, folder: Path, name: str, *, marked: bool | None) -> Card:
     """The card of `data/train-*.parquet` that was made in `folder` from some of the dataset: it counts what is in these
     files."""
     paths = sorted(folder.glob(PARTS))

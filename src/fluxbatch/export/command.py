@@ -41,4 +41,8 @@ def _folder(target: str) -> Path:
         raise UsageError(
             f"{target} is an address: an export goes into a folder; from there your store's own tool copies it up"
         )
-    return Path(target)
+    path = Path(target)
+    path = path.resolve() if path.is_symlink() or path.name in ("", "..") else path
+    if not path.name:
+        raise UsageError(f"{target} cannot be an export; give a folder that is not there yet")
+    return path

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,8 @@ import pyarrow as pa
 
 from fluxbatch.dataset.card import card_text
 from fluxbatch.dataset.catalogue import Dataset
-from fluxbatch.dataset.made import card_of
+from fluxbatch.dataset.made import card_of_export
 from fluxbatch.dataset.parts import file_sha256
-from fluxbatch.dataset.record import IMAGE as RECORD_IMAGE
 from fluxbatch.errors import UsageError
 from fluxbatch.export import targets
 from fluxbatch.export.folder import FORMATS, Files
@@ -32,7 +31,6 @@ from fluxbatch.export.targets import Target
 from fluxbatch.export.template import NAME_DEFAULT, Template, parsed
 from fluxbatch.export.webdataset import WebDataset
 from fluxbatch.query import Rows
-from fluxbatch.query.rows import IMAGE
 
 SHARD_BYTES = 500_000_000
 SHARD_BYTES_MIN = 1_000
@@ -99,7 +97,7 @@ def export(
     check_folder(target, dataset.folder)
     settle(target)
     staging = Staging(target, facts)
-    form = _form(dataset, wish, staging, columns)
+    form = _form(dataset, wish, staging)
     if is_finished(target, facts):
         return _ended(target, form, was_there=True)
     check_target(target, force=force)
@@ -157,11 +155,9 @@ def _check(wish: Wish) -> None:
         raise UsageError("; ".join(complaints))
 
 
-def _form(dataset: Dataset, wish: Wish, staging: Staging, columns: pa.Schema) -> Target:
+def _form(dataset: Dataset, wish: Wish, staging: Staging) -> Target:
     if wish.to == targets.HF:
-        return HuggingFace(
-            staging, wish.shard_bytes, lambda folder: _card(dataset, folder, staging.target.name, columns)
-        )
+        return HuggingFace(staging, wish.shard_bytes, lambda folder: _card(dataset, folder, staging, wish))
     if wish.to == targets.WEBDATASET:
         return WebDataset(staging, wish.shard_bytes)
     if wish.to == targets.IMAGEFOLDER:
@@ -172,9 +168,10 @@ def _form(dataset: Dataset, wish: Wish, staging: Staging, columns: pa.Schema) ->
     return Files(staging, "", None, "ls {target}")
 
 
-def _card(dataset: Dataset, folder: Path, name: str, columns: pa.Schema) -> str:
-    schema = pa.schema([pa.field(IMAGE, RECORD_IMAGE), *columns])
-    return card_text(replace(card_of(dataset), name=name, schema=schema))
+def _card(dataset: Dataset, folder: Path, staging: Staging, wish: Wish) -> str:
+    """Which pictures of their own are marked, when not all are, nobody has counted."""
+    marked = True if wish.is_marked and not staging.unmarked else None
+    return card_text(card_of_export(dataset, folder, staging.target.name, marked=marked))
 
 
 def _facts(dataset: Dataset, rows: Rows, wish: Wish) -> dict[str, Any]:

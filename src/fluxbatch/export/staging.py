@@ -66,11 +66,12 @@ def check_folder(target: Path, dataset: Place) -> None:
 
 def check_target(target: Path, *, force: bool) -> None:
     """UsageError when something is there: nothing is ever replaced but an export, and that only by `force`."""
-    for folder, what in ((target, _OTHER), (_beside(target, UNFINISHED), "move it away"),
-                         (_beside(target, REPLACED), "move it away")):  # fmt: skip
+    if not _is_ours(target):
+        raise UsageError(f"{target} has files, and is no export of fluxbatch: give another folder")
+    for folder in (_beside(target, UNFINISHED), _beside(target, REPLACED)):
         if not _is_ours(folder):
-            raise UsageError(f"{folder} has files, and is no export of fluxbatch: {what.partition(', or')[0]}")
-    if target.is_dir() and _read(target / RECORD) is not None and not force:
+            raise UsageError(f"{folder} has files, and is no export of fluxbatch: move it away")
+    if target.is_dir() and any(target.iterdir()) and not force:
         raise UsageError(f"{target} has another export, or one of the dataset as it was; {_OTHER}")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import tarfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -47,7 +48,9 @@ class WebDataset:
         files.put_atomic(self._staging.path("README.md"), text.encode())
 
     def loading(self, target: str) -> str:
-        return f"load_dataset({target!r}, split='train'), webdataset.WebDataset({f'{target}/shard-{{…}}.tar'!r})"
+        last = max(path.name for path in Path(target).glob("shard-*.tar"))
+        shards = f"{target}/shard-{{000000..{last[6:12]}}}.tar"
+        return f"load_dataset({target!r}, split='train'), or webdataset.WebDataset({shards!r})"
 
 
 def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:

@@ -12,7 +12,7 @@ from fluxbatch.provenance.form import Form, Spot
 PACKET_BYTES_MAX = 65_502
 
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
-_APP0, _APP1, _APP11, _START_OF_SCAN = 0xE0, 0xE1, 0xEB, 0xDA
+_APP0, _APP1, _APP11, _COMMENT = 0xE0, 0xE1, 0xEB, 0xFE
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _EXIF, _XMP, _JUMBF = b"Exif\0", b"http://ns.adobe.com/xap/1.0/\0", b"JP"
 _HEAD_BYTES = 4  # marker and length
@@ -28,9 +28,10 @@ def _find(content: bytes) -> Spot:
         return Spot(content[at + _HEAD_BYTES + len(_XMP) : end], at, end, is_signed)
     first = len(_SOI)
     for marker, at, end in found:
-        if marker != _APP0 and not (marker == _APP1 and _says(content, at, _EXIF)):
+        if marker == _APP0 or (marker == _APP1 and _says(content, at, _EXIF)):
+            first = end
+        elif marker != _COMMENT:  # some encoders put one in front of APP0
             break
-        first = end
     return Spot(None, first, first, is_signed)
 
 

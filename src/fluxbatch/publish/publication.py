@@ -88,13 +88,13 @@ def publication_of(dataset: Dataset, target: Target, license_name: str | None = 
 
 
 def publication_of_export(
-    dataset: Dataset, folder: Path, target: Target, license_name: str | None = None
+    dataset: Dataset, folder: Path, target: Target, license_name: str | None = None, *, marked: bool | None = None
 ) -> Publication:
     """What `export --to hf` has made of some of the dataset in `folder`, with a card that counts what is in it."""
     files = tuple(
         File(f"data/{path.name}", path, path.stat().st_size, file_sha256(path)) for path in sorted(folder.glob(PARTS))
     )
-    card = card_of_export(dataset, folder, dataset.folder.resolve().name, marked=True)
+    card = card_of_export(dataset, folder, dataset.folder.resolve().name, marked=marked)
     settled = replace(card, address=target.repo, license=license_name)
     return Publication(target, files, settled, text_of(dataset.folder / CARD))
 

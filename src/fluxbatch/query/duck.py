@@ -50,7 +50,7 @@ def told(asked: str) -> Iterator[None]:
         raise UsageError(f"{asked}: {said}") from error
 
 
-def asked(duck: Duck, batch: pa.RecordBatch, sql: str) -> pa.Table:
+def asked(duck: Duck, batch: pa.RecordBatch | pa.Table, sql: str) -> pa.Table:
     """The answer to a SELECT over `TABLE`, which is this batch."""
     duck.register(TABLE.strip('"'), batch)
     try:
@@ -59,7 +59,7 @@ def asked(duck: Duck, batch: pa.RecordBatch, sql: str) -> pa.Table:
         duck.unregister(TABLE.strip('"'))
 
 
-def kind(duck: Duck, batch: pa.RecordBatch, expression: str) -> str:
+def kind(duck: Duck, batch: pa.Table, expression: str) -> str:
     """The type of an expression over `TABLE`, which is this batch, as DuckDB calls it."""
     duck.register(TABLE.strip('"'), batch)
     try:

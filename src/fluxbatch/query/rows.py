@@ -116,9 +116,10 @@ class Rows:
         if chosen is None:
             return np.arange(self.count(), dtype=np.int64)
         start, found = 0, [np.empty(0, np.int64)]
-        for batch in _gathered(self._natural(duck, chosen.columns or (self.place_column,))):
-            found.append(start + _fitting(duck(), self.names, batch, chosen).to_numpy(zero_copy_only=False))
-            start += len(batch)
+        for group in _grouped(self._natural(duck, chosen.columns or (self.place_column,))):
+            rows = pa.Table.from_batches(group)
+            found.append(start + _fitting(duck(), self.names, rows, chosen).to_numpy())
+            start += len(rows)
         return np.concatenate(found)
 
     def at(self, numbers: Sequence[int], columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
@@ -190,10 +191,14 @@ class Rows:
 
     def _chosen(self, duck: Asker, names: Sequence[str], where: Condition) -> Iterator[pa.RecordBatch]:
         needed = list(dict.fromkeys([*names, *where.columns]))
-        for batch in self._natural(duck, needed):
-            at = _fitting(duck(), self.names, batch, where)
-            if len(at):
-                yield batch.select(list(names)).take(at)
+        for group in _grouped(self._natural(duck, needed)):
+            found = _fitting(duck(), self.names, pa.Table.from_batches(group), where).to_numpy()
+            start = 0
+            for batch in group:
+                at = found[np.searchsorted(found, start) : np.searchsorted(found, start + len(batch))] - start
+                if len(at):
+                    yield batch.select(list(names)).take(pa.array(at))
+                start += len(batch)
 
     def _sorted(
         self, duck: Asker, names: Sequence[str], where: Condition | None, terms: Sequence[Term],
@@ -211,11 +216,12 @@ class Rows:
         columns = ", ".join(f"{term.expression.sql} AS s{number}" for number, term in enumerate(terms))
         fits = "" if where is None else f"WHERE {where.sql}"
         how, start = "CREATE TEMP TABLE sorted AS", 0
-        for batch in _gathered(self._natural(duck, needed or [self.place_column])):
+        for group in _grouped(self._natural(duck, needed or [self.place_column])):
+            rows = pa.Table.from_batches(group)
             sql = f'{how} SELECT "{AT}" + {start} AS n, {columns} FROM {TABLE} {fits}'  # noqa: S608
             with told("the order"):
-                told_to(duck(), _aliased(self.names, batch, needed), sql)
-            how, start = "INSERT INTO sorted", start + len(batch)
+                told_to(duck(), _aliased(self.names, rows, needed), sql)
+            how, start = "INSERT INTO sorted", start + len(rows)
         if not start:
             return np.empty(0, np.int64)
         ways = "".join(f"s{number} {term.way}, " for number, term in enumerate(terms))
@@ -257,37 +263,29 @@ def _picked(batches: Iterator[pa.RecordBatch], places: Sequence[int]) -> Iterato
         start, index = start + len(batch), behind
 
 
-def _gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Small ones together: each that is asked costs milliseconds, however few rows it has."""
-    waiting: list[pa.RecordBatch] = []
-    for batch in batches:
-        waiting.append(batch)
-        if sum(map(len, waiting)) >= ROWS:
-            yield _joined(waiting)
-            waiting = []
-    if waiting:
-        yield _joined(waiting)
+def _aliased(names: Names, rows: pa.RecordBatch | pa.Table, columns: Sequence[str]) -> pa.Table:
+    """These columns as SQL knows them, and where among the rows each one stands."""
+    arrays = [rows.column(name) for name in columns]
+    return pa.table([*arrays, pa.arange(0, len(rows))], [*(names.alias(name) for name in columns), AT])
 
 
-def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
-    if len(batches) == 1:
-        return batches[0]
-    table = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks()
-    return table.to_batches()[0]
-
-
-def _aliased(names: Names, batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
-    """These columns as SQL knows them, and where in the batch each row stands."""
-    arrays = [batch.column(name) for name in columns]
-    at = pa.arange(0, len(batch))
-    return pa.RecordBatch.from_arrays([*arrays, at], [*(names.alias(name) for name in columns), AT])
-
-
-def _fitting(duck: Duck, names: Names, batch: pa.RecordBatch, where: Condition) -> pa.Array:
-    """The rows of the batch, by their numbers in it, for which the condition is true."""
+def _fitting(duck: Duck, names: Names, rows: pa.Table, where: Condition) -> pa.ChunkedArray:
+    """The rows for which the condition is true, by their numbers, ascending."""
     with told("the condition"):
         sql = f'SELECT "{AT}" FROM {TABLE} WHERE {where.sql}'  # noqa: S608 - written anew from a tree that was looked at
-        return asked(duck, _aliased(names, batch, where.columns), sql).column(AT).combine_chunks()
+        return asked(duck, _aliased(names, rows, where.columns), sql).column(AT)
+
+
+def _grouped(batches: Iterator[pa.RecordBatch]) -> Iterator[list[pa.RecordBatch]]:
+    """Neighbours together, ever more of them: a question costs more than its rows, and a first page shall be quick."""
+    group, rows_max = [], 1
+    for batch in batches:
+        group.append(batch)
+        if sum(map(len, group)) >= rows_max:
+            yield group
+            group, rows_max = [], min(ROWS, 2 * rows_max + len(batch))
+    if group:
+        yield group
 
 
 def _cut(batches: Iterator[pa.RecordBatch], limit: int | None, offset: int) -> Iterator[pa.RecordBatch]:
