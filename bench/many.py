@@ -32,7 +32,7 @@ from fluxbatch.settings import load_settings
 
 MANY = 50_000
 SIDE = 256
-ROWS_PER_SHARD = 2_000
+ROWS_PER_SHARD = 500
 RUN = "20261122T120000Z-many"
 BEGAN_AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 BLANK_EACH = 500

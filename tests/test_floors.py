@@ -20,17 +20,18 @@ CLI = {path.stem for path in (ROOT / "src" / "fluxbatch").glob("cli_*.py")}
 
 # From the ground up: a room imports from floors below its own only, so rooms of one floor do not know each other.
 FLOORS = (
-    {"bare", "exit_codes", "outlive", "plain", "unheard"},
+    {"bare", "exit_codes", "outlive", "plain", "similar", "unheard"},
     {"errors"},
     {"models", "provenance"},
     {"manifest", "settings", "simulator"},
     {"budget", "cloudflare", "dataset"},
-    {"dispatch", "publish", "query"},
-    {"held", "holder", "job", "start", "summary"},
+    {"dispatch", "publish", "query", "scores"},
+    {"covered", "held", "holder", "job", "start", "summary"},
     {"prepare", "report", "tell"},
-    {"batch", "budgets", "examine", "export", "ledgers", "listing", "reconciled", "swept"},
-    {"published", "reconcile", "repair", "reported", "run", "screen"},
-    {"chunked", "foreground", "options"},
+    {"batch", "budgets", "checked", "examine", "export", "ledgers", "listing", "reconciled", "swept", "view"},
+    {"duplicates", "published", "reconcile", "repair", "reported", "run", "screen"},
+    {"check", "chunked", "foreground", "options"},
+    {"checking"},
     CLI,
     {"cli", "flows"},
 )
@@ -48,6 +49,7 @@ PLACES = {
         "src/fluxbatch/manifest/connect.py",
         "src/fluxbatch/outlive.py",
         "src/fluxbatch/simulator/",
+        "src/fluxbatch/view/serve.py",  # the port, taken before the server starts
     },
     "idna": {"src/fluxbatch/manifest/address.py"},
     "PIL": {
@@ -55,14 +57,16 @@ PLACES = {
         "src/fluxbatch/manifest/pixels.py",
         "src/fluxbatch/simulator/painter.py",
     },
+    "onnxruntime": {"src/fluxbatch/scores/onnx.py"},
+    "tokenizers": {"src/fluxbatch/scores/texts.py"},
     "imagehash": {"src/fluxbatch/dataset/image.py"},
     "sqlalchemy": {"src/fluxbatch/budget/"},
     "alembic": {"src/fluxbatch/budget/"},
     "psycopg": {"src/fluxbatch/budget/postgres.py"},
     "sqlite3": set[str](),
     "aiolimiter": {"src/fluxbatch/dispatch/pace.py"},
-    "starlette": {"src/fluxbatch/simulator/"},
-    "uvicorn": {"src/fluxbatch/simulator/"},
+    "starlette": {"src/fluxbatch/simulator/", "src/fluxbatch/view/"},
+    "uvicorn": {"src/fluxbatch/simulator/", "src/fluxbatch/view/"},
     "typer": {"src/fluxbatch/cli.py", "src/fluxbatch/options.py", *(f"src/fluxbatch/{name}.py" for name in CLI)},
     "huggingface_hub": {"src/fluxbatch/publish/hub.py"},
     "requests": set[str](),
@@ -92,6 +96,7 @@ PURE = (
     "dataset/card.py",
     "dataset/card_words.py",
     "dataset/features.py",
+    "dataset/measures.py",
     "dataset/record.py",
     "manifest/prompts/arrangements.py",
     "manifest/prompts/parts.py",
@@ -104,6 +109,10 @@ PURE = (
     "manifest/prompts/writer.py",
     "manifest/address.py",
     "manifest/netblocks.py",
+    "export/cells.py",
+    "export/names.py",
+    "export/plain_rows.py",
+    "export/template.py",
     "dispatch/drift.py",
     "dispatch/rate.py",
     "dispatch/retry.py",
@@ -122,6 +131,7 @@ PURE = (
     "provenance/png.py",
     "provenance/webp.py",
     "publish/target.py",
+    "similar.py",
 )
 IMPURE = {"asyncio", "os", "random", "secrets", "shutil", "socket", "subprocess", "tempfile", "threading", "time"}
 
@@ -275,8 +285,8 @@ def _loaded_by(statement: str) -> set[str]:
 
 
 HEAVY = {
-    "PIL", "aiohttp", "duckdb", "httpx", "imagehash", "jinja2", "numpy", "pandas", "prefect", "pyarrow", "pydantic",
-    "pydantic_settings", "scipy", "sqlalchemy", "starlette", "uvicorn", "yaml",
+    "PIL", "aiohttp", "duckdb", "httpx", "imagehash", "jinja2", "numpy", "onnxruntime", "pandas", "prefect", "pyarrow",
+    "pydantic", "pydantic_settings", "scipy", "sqlalchemy", "starlette", "tokenizers", "uvicorn", "yaml",
 }  # fmt: skip
 
 

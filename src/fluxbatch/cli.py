@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from fluxbatch.cli_budget import budget_app
+from fluxbatch.cli_check import check_pictures
 from fluxbatch.cli_doctor import check_all
 from fluxbatch.cli_export import export_dataset
 from fluxbatch.cli_ledger import ledger_app
@@ -19,6 +20,7 @@ from fluxbatch.cli_reconcile import reconcile_dataset
 from fluxbatch.cli_report import write_report_of
 from fluxbatch.cli_simulate import serve_simulator
 from fluxbatch.cli_sweep import count_sweep
+from fluxbatch.cli_view import view_dataset
 from fluxbatch.errors import FluxbatchError, ManifestError, UsageError
 from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USAGE
 from fluxbatch.options import (
@@ -213,11 +215,13 @@ def run(
     raise typer.Exit(run_in_foreground(job, _console(stderr=True), as_json=json, command=_same_command()))
 
 
+app.command("check")(check_pictures)
 app.command("sweep")(count_sweep)
 app.command("models")(list_models)
 app.command("export")(export_dataset)
 app.command("simulate")(serve_simulator)
 app.command("report")(write_report_of)
+app.command("view")(view_dataset)
 app.command("reconcile")(reconcile_dataset)
 app.add_typer(budget_app, name="budget")
 app.add_typer(ledger_app, name="ledger")

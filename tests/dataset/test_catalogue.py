@@ -125,7 +125,7 @@ def test_a_folder_without_catalogue_is_said_to_be_no_dataset(tmp_path: Path) -> 
         (1, "", "line 1"),
         (1, "[]", "line 1: is not a JSON object"),
         (1, "{}", "line 1: is not the header"),
-        (1, '{"fluxbatch": "dataset", "version": 3}', "format version 3"),
+        (1, '{"fluxbatch": "dataset", "version": 4}', "format version 4"),
         (1, '{"fluxbatch": "dataset", "version": 1}', "line 1: cannot be read"),
         (2, '{"part": {"file": "data/train-00000.parquet"}}', "line 2: is not a part"),
         (2, '{"part": {"file": "data/tr', "line 2"),
@@ -147,7 +147,7 @@ def test_the_catalogue_can_be_read_by_people_and_other_programs(tmp_path: Path) 
     sealed(dataset, dataset.spool(), 2)
     header, part = (json.loads(line) for line in (dataset.folder / CATALOGUE).read_text().splitlines())
     assert header["own_columns"][:2] == [{"name": "label", "type": "string"}, {"name": "when", "type": "timestamp[ms]"}]
-    assert (header["id"], header["simulated"], header["version"]) == (dataset.id, True, 2)
+    assert (header["id"], header["simulated"], header["version"]) == (dataset.id, True, 3)
     assert (part["part"]["file"], part["part"]["rows"]) == ("data/train-00000.parquet", 2)
 
 

@@ -17,12 +17,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from fluxbatch.dataset import files
 from fluxbatch.dataset.catalogue import Dataset
 from tests.export.export_kit import bytes_of, exported
 
 STEPS = {os: ("replace", "fsync", "unlink", "rmdir", "mkdir"), Path: ("write_bytes",), shutil: ("rmtree",)}
 SMALL = {"shard_bytes": 14_000}
+LOADED = (pd,)
+"""What pyarrow loads when it makes its first array, half a second: once, rather than in every life."""
 
 
 def lived(act: Callable[[], None]) -> int:

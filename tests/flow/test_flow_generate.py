@@ -20,6 +20,7 @@ import pytest
 
 from fluxbatch.dataset.catalogue import Dataset, lock_file
 from fluxbatch.dataset.lock import hold
+from fluxbatch.dataset.record import LATER
 from fluxbatch.job import Job
 from fluxbatch.models.money import parse_usd
 from fluxbatch.outlive import CONNECTION
@@ -48,7 +49,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"),
 ]
 
-OF_THE_MOMENT = ("image", "sha256", "phash", "size_bytes", "latency_s", "request_id", "created_at", "run_id")
+OF_THE_MOMENT = (
+    *("image", "sha256", "phash", *LATER[3], "size_bytes", "latency_s", "request_id", "created_at", "run_id"),
+)
 """What two runs of one manifest do not share; the simulator writes the request's id into each picture."""
 
 

@@ -50,3 +50,8 @@ def put_sidecar(dataset: Dataset, name: str, table: pa.Table) -> None:
 
 def part_files(dataset: Dataset) -> list[Path]:
     return [Path(str(dataset.path(part))) for part in dataset.parts]
+
+
+def keys_scored(dataset: Dataset, scores: Sequence[float]) -> None:
+    """A sidecar `aesthetic` with a column `score`, in the rows' order."""
+    put_sidecar(dataset, "aesthetic", pa.table({"key": values(Rows(dataset), "key"), "score": list(scores)}))

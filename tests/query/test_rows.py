@@ -104,6 +104,23 @@ def test_an_order_sorts_and_what_is_the_same_stays_in_its_natural_order(
     assert values(rows, "row", order_by=order_by, where="row <> 3") == [row for row in found if row != 3]
 
 
+@pytest.mark.parametrize("order_by", [None, "label, row DESC", "row % 2"])
+@pytest.mark.parametrize("where", [None, "row <> 3", "row > 9", "true"])
+def test_numbers_lead_to_the_rows_that_are_read(rows: Rows, where: str | None, order_by: str | None) -> None:
+    numbers = rows.numbers(where, order_by)
+    found = [row for batch in rows.at(numbers.tolist(), ["row", "label", "place"]) for row in batch.to_pylist()]
+    assert found == [
+        row for batch in rows.read(["row", "label", "place"], where, order_by) for row in batch.to_pylist()
+    ]
+    assert [row["row"] - 1 for row in found] == numbers.tolist()
+
+
+def test_a_part_without_a_wanted_row_is_not_opened(tmp_path: Path) -> None:
+    dataset = dataset_of(tmp_path / "set", (2, 2, 2))
+    part_files(dataset)[1].unlink()
+    assert [batch.column("row").to_pylist() for batch in Rows(dataset).at([5, 0, 4], ["row"])] == [[6, 1, 5]]
+
+
 @pytest.mark.parametrize("where", [None, "row > 0"])
 @pytest.mark.parametrize("offset", [0, 1, 3, 4, 9])
 @pytest.mark.parametrize("limit", [None, 0, 1, 3])

@@ -24,7 +24,7 @@ from fluxbatch.export import targets
 from fluxbatch.export.folder import FORMATS, Files
 from fluxbatch.export.hugging_face import HuggingFace
 from fluxbatch.export.marking import Marker
-from fluxbatch.export.staging import Staging, check_target, is_finished, record_of, settle
+from fluxbatch.export.staging import Staging, check_folder, check_target, is_finished, record_of, settle
 from fluxbatch.export.stream import Chunk, Stream, exported_columns
 from fluxbatch.export.survey import Survey, Unit, survey
 from fluxbatch.export.targets import Target
@@ -94,12 +94,13 @@ def export(
     columns = pa.schema([rows.schema.field(name) for name in exported_columns(rows)])
     template = parsed(wish.name, columns)
     facts = _facts(dataset, rows, wish)
+    check_folder(target, dataset.folder)
     settle(target)
     staging = Staging(target, facts)
     form = _form(dataset, wish, staging)
     if is_finished(target, facts):
         return _ended(target, form, was_there=True)
-    check_target(target, dataset.folder if isinstance(dataset.folder, Path) else None, force=force)
+    check_target(target, force=force)
     found = survey(rows, wish.where, template if form.has_pictures else None, form.limits)
     if not found.pictures:
         return None

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fluxbatch.dataset import files, lock
+from fluxbatch.dataset.place import Place
 from fluxbatch.errors import DatasetInUse, UsageError
 
 RECORD = ".fluxbatch-export.json"
@@ -53,14 +54,18 @@ def is_finished(folder: Path, facts: Mapping[str, Any]) -> bool:
     return record is not None and record.facts == facts
 
 
-def check_target(target: Path, dataset: Path | None, *, force: bool) -> None:
-    """UsageError when the export may not go there: nothing is ever replaced but an export, and that only by `force`."""
-    if dataset is not None:
+def check_folder(target: Path, dataset: Place) -> None:
+    """UsageError when an export may not be there, whatever is there now."""
+    if isinstance(dataset, Path):
         ours, theirs = target.resolve(), dataset.resolve()
         if ours == theirs or ours in theirs.parents or theirs in ours.parents:
             raise UsageError(f"{target} lies in the dataset or around it; give a folder beside it")
     if target.exists() and not target.is_dir():
         raise UsageError(f"{target} is a file; give a folder that is not there yet")
+
+
+def check_target(target: Path, *, force: bool) -> None:
+    """UsageError when something is there: nothing is ever replaced but an export, and that only by `force`."""
     for folder, what in ((target, _OTHER), (_beside(target, UNFINISHED), "move it away"),
                          (_beside(target, REPLACED), "move it away")):  # fmt: skip
         if not _is_ours(folder):

@@ -7,16 +7,20 @@ batch: in memory are one batch, the sidecars that are asked for, and, for an ord
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache, cached_property
 from itertools import islice
+from typing import TypeAlias
 
+import numpy as np
 import pyarrow as pa
 
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.columns import ROWS, column_rows
 from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.quarantine import Damaged
+from fluxbatch.dataset.shards import GROUP_ROWS_MAX
 from fluxbatch.errors import UsageError
 from fluxbatch.query.conditions import Condition, Term, condition, order
 from fluxbatch.query.duck import TABLE, Duck, asked, kind, opened, told, told_to
@@ -24,6 +28,8 @@ from fluxbatch.query.names import Names, free_name
 from fluxbatch.query.sidecars import KEY, Joined, Sidecar, sidecars
 
 IMAGE = "image"
+Numbers: TypeAlias = np.ndarray[tuple[int], np.dtype[np.int64]]
+"""Of rows, in their natural order, from 0."""
 _TRUTHS = ("BOOLEAN", "NULL", '"NULL"')
 AT = "row at"
 """Of a batch that is asked: no column's alias has a space."""
@@ -96,6 +102,29 @@ class Rows:
             return _cut(self._natural(duck, wanted, offset), limit, 0)
         return _cut(self._chosen(duck, wanted, chosen), limit, offset)
 
+    def numbers(self, where: str | None = None, order_by: str | None = None) -> Numbers:
+        """The numbers of the rows that `read` would hand out, in the same order. Raises what `read` does.
+
+        For who pages through an answer: eight bytes a row, and only the columns that are asked about are read.
+        """
+        duck = cache(self._cursor)
+        chosen = None if where is None else condition(duck(), where, self.names)
+        terms = () if order_by is None else order(duck(), order_by, self.names)
+        self._try(duck, chosen, terms)
+        if terms:
+            return self._order(duck, chosen, terms, None, 0)
+        if chosen is None:
+            return np.arange(self.count(), dtype=np.int64)
+        start, found = 0, [np.empty(0, np.int64)]
+        for batch in _gathered(self._natural(duck, chosen.columns or (self.place_column,))):
+            found.append(start + _fitting(duck(), self.names, batch, chosen).to_numpy(zero_copy_only=False))
+            start += len(batch)
+        return np.concatenate(found)
+
+    def at(self, numbers: Sequence[int], columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """These rows, in the order given. Raises what `read` does."""
+        return self._fetched(cache(self._cursor), self._wanted(columns), numbers)
+
     def _try(self, duck: Asker, where: Condition | None, terms: Sequence[Term]) -> None:
         """On no rows: what does not fit the columns' types is said before any is read."""
         nothing = pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in self.schema], schema=self.schema)
@@ -131,11 +160,13 @@ class Rows:
             yield from self._of_part(duck, part, names, offset)
             offset = 0
 
-    def _of_part(self, duck: Asker, part: Part, names: Sequence[str], first: int) -> Iterator[pa.RecordBatch]:
+    def _of_part(
+        self, duck: Asker, part: Part, names: Sequence[str], first: int, rows_max: int = ROWS
+    ) -> Iterator[pa.RecordBatch]:
         wanted, read = set(names), first
         late = [one for one in self.sidecars if wanted & set(one.columns)]
         here = [f.name for f in self.dataset.schema if f.name in wanted or (f.name == KEY and late)] or [KEY]
-        for place, batch in column_rows(self.dataset.folder / part.file, self.dataset.schema, here, first):
+        for place, batch in column_rows(self.dataset.folder / part.file, self.dataset.schema, here, first, rows_max):
             read = place + len(batch)
             found = dict(zip(batch.schema.names, batch.columns, strict=True))
             for one in late:
@@ -143,7 +174,7 @@ class Rows:
                 values = self._join(duck(), one).columns(duck(), found[KEY], chosen)
                 found |= dict(zip(chosen, values, strict=True))
             found[self.part_column] = pa.repeat(part.file, len(batch))
-            found[self.place_column] = pa.array(range(place, read), pa.int64())
+            found[self.place_column] = pa.arange(place, read)
             yield pa.RecordBatch.from_arrays([found[name] for name in names], schema=self._schema(names))
         if read != part.rows:
             raise Damaged(f"{self.dataset.folder / part.file}: has {read} rows, listed are {part.rows}")
@@ -169,21 +200,29 @@ class Rows:
         limit: int | None, offset: int,
     ) -> Iterator[pa.RecordBatch]:  # fmt: skip
         """What is sorted by is kept in memory, for the rows that fit; then the rows are fetched from their places."""
+        yield from self._fetched(duck, names, self._order(duck, where, terms, limit, offset).tolist())
+
+    def _order(
+        self, duck: Asker, where: Condition | None, terms: Sequence[Term], limit: int | None, offset: int
+    ) -> Numbers:
+        """The numbers of the rows that fit, as they are sorted."""
         keys = [*terms] if where is None else [*terms, Term(where, "")]
         needed = list(dict.fromkeys(column for term in keys for column in term.expression.columns))
         columns = ", ".join(f"{term.expression.sql} AS s{number}" for number, term in enumerate(terms))
         fits = "" if where is None else f"WHERE {where.sql}"
         how, start = "CREATE TEMP TABLE sorted AS", 0
-        for batch in self._natural(duck, needed or [self.place_column]):
+        for batch in _gathered(self._natural(duck, needed or [self.place_column])):
             sql = f'{how} SELECT "{AT}" + {start} AS n, {columns} FROM {TABLE} {fits}'  # noqa: S608
             with told("the order"):
                 told_to(duck(), _aliased(self.names, batch, needed), sql)
             how, start = "INSERT INTO sorted", start + len(batch)
-        if start:
-            ways = "".join(f"s{number} {term.way}, " for number, term in enumerate(terms))
-            cut = f"LIMIT {'ALL' if limit is None else int(limit)} OFFSET {int(offset)}"
-            found = duck().sql(f"SELECT n FROM sorted ORDER BY {ways} n {cut}").to_arrow_table()  # noqa: S608
-            yield from self._fetched(duck, names, found.column("n").to_pylist())
+        if not start:
+            return np.empty(0, np.int64)
+        ways = "".join(f"s{number} {term.way}, " for number, term in enumerate(terms))
+        cut = f"LIMIT {'ALL' if limit is None else int(limit)} OFFSET {int(offset)}"
+        found = duck().sql(f"SELECT n FROM sorted ORDER BY {ways} n {cut}").to_arrow_table()  # noqa: S608
+        numbers: Numbers = found.column("n").to_numpy().astype(np.int64)
+        return numbers
 
     def _fetched(self, duck: Asker, names: Sequence[str], numbers: Sequence[int]) -> Iterator[pa.RecordBatch]:
         """Rows by their numbers in the natural order, in the order given."""
@@ -196,25 +235,51 @@ class Rows:
             yield from table.combine_chunks().to_batches()
 
     def _at(self, duck: Asker, names: Sequence[str], numbers: Sequence[int]) -> Iterator[pa.RecordBatch]:
-        """Rows by ascending numbers: of each part only the row groups that have some."""
+        """Rows by ascending numbers: of each part that has some, from the first one's row group to the last one's."""
         start, index = 0, 0
         for part in self.parts:
-            while index < len(numbers) and numbers[index] < start + part.rows:
-                first = numbers[index] - start
-                batch = next(self._of_part(duck, part, names, first))
-                stop = start + first + len(batch)
-                wanted = []
-                while index < len(numbers) and numbers[index] < stop:
-                    wanted.append(numbers[index] - start - first)
-                    index += 1
-                yield batch.take(pa.array(wanted, pa.int64()))
-            start += part.rows
+            behind = bisect_left(numbers, start + part.rows, index)
+            places = [number - start for number in numbers[index:behind]]
+            if places:
+                yield from _picked(self._of_part(duck, part, names, places[0], GROUP_ROWS_MAX), places)
+            start, index = start + part.rows, behind
+
+
+def _picked(batches: Iterator[pa.RecordBatch], places: Sequence[int]) -> Iterator[pa.RecordBatch]:
+    """The rows at these ascending places of a part, of which the batches begin with the first one. No batch is read
+    behind the last one."""
+    start, index = places[0], 0
+    while index < len(places):
+        batch = next(batches)
+        behind = bisect_left(places, start + len(batch), index)
+        if behind > index:
+            yield batch.take(pa.array([place - start for place in places[index:behind]], pa.int64()))
+        start, index = start + len(batch), behind
+
+
+def _gathered(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Small ones together: each that is asked costs milliseconds, however few rows it has."""
+    waiting: list[pa.RecordBatch] = []
+    for batch in batches:
+        waiting.append(batch)
+        if sum(map(len, waiting)) >= ROWS:
+            yield _joined(waiting)
+            waiting = []
+    if waiting:
+        yield _joined(waiting)
+
+
+def _joined(batches: Sequence[pa.RecordBatch]) -> pa.RecordBatch:
+    if len(batches) == 1:
+        return batches[0]
+    table = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks()
+    return table.to_batches()[0]
 
 
 def _aliased(names: Names, batch: pa.RecordBatch, columns: Sequence[str]) -> pa.RecordBatch:
     """These columns as SQL knows them, and where in the batch each row stands."""
     arrays = [batch.column(name) for name in columns]
-    at = pa.array(range(len(batch)), pa.int64())
+    at = pa.arange(0, len(batch))
     return pa.RecordBatch.from_arrays([*arrays, at], [*(names.alias(name) for name in columns), AT])
 
 

@@ -66,7 +66,7 @@ class Joined:
         self.sidecar = sidecar
         self._table = _read(sidecar)
         self._name = f'"sidecar {number}"'
-        keys = pa.table({KEY: self._table.column(KEY), "at": pa.array(range(len(self._table)), pa.int64())})
+        keys = pa.table({KEY: self._table.column(KEY), "at": pa.arange(0, len(self._table))})
         told_to(duck, keys, f'CREATE OR REPLACE TABLE {self._name} AS SELECT * FROM "the rows"')  # noqa: S608
         twice = duck.execute(f"SELECT count(*) - count(DISTINCT {KEY}) FROM {self._name}").fetchall()[0][0]  # noqa: S608
         if twice:
@@ -74,7 +74,7 @@ class Joined:
 
     def columns(self, duck: Duck, keys: pa.Array, names: Sequence[str]) -> list[pa.Array]:
         """The values of these columns for these keys, in their order; null where the sidecar has none."""
-        batch = pa.RecordBatch.from_arrays([keys, pa.array(range(len(keys)), pa.int64())], ["key", "n"])
+        batch = pa.RecordBatch.from_arrays([keys, pa.arange(0, len(keys))], ["key", "n"])
         sql = f'SELECT s.at FROM "the rows" r LEFT JOIN {self._name} s ON r.key = s.key ORDER BY r.n'  # noqa: S608
         at = asked(duck, batch, sql).column("at").combine_chunks()
         return [self._table.column(self.sidecar.columns[name].name).combine_chunks().take(at) for name in names]

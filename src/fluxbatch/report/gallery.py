@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -153,10 +153,16 @@ def axes_of(items: Sequence[Mapping[str, str]]) -> Iterator[Axis]:
     """The columns whose values the items share: at least two of them and not too many, in the columns' order. Pure."""
     names = dict.fromkeys(name for values in items for name in values if name not in MEASURED)
     for name in names:
-        values = dict.fromkeys(item[name] for item in items if name in item)
-        most = ALWAYS_VALUES_MAX if name in PARAMETERS else 0
-        if 2 <= len(values) <= min(AXIS_VALUES_MAX, max(most, len(items) // 2)):
-            yield Axis(name, tuple(sorted(values, key=_in_order)))
+        axis = axis_of(name, dict.fromkeys(item[name] for item in items if name in item), len(items))
+        if axis is not None:
+            yield axis
+
+
+def axis_of(name: str, values: Collection[str], count: int) -> Axis | None:
+    """The column of so many pictures as an axis, where it is one. `values`: each that it has, once. Pure."""
+    most = ALWAYS_VALUES_MAX if name in PARAMETERS else 0
+    is_one = 2 <= len(values) <= min(AXIS_VALUES_MAX, max(most, count // 2))
+    return Axis(name, tuple(sorted(values, key=_in_order))) if is_one else None
 
 
 def _in_order(text: str) -> tuple[bool, float]:
@@ -253,7 +259,7 @@ def _matching(rows: Rows, others: Rows) -> tuple[str, ...]:
 
 def _item(one: _Chosen) -> Item:
     group = one.row.get("duplicate_group")
-    values = dict(_told(one.row))
+    values = dict(told(one.row))
     return Item(str(one.row["key"]), values, one.picture, None if group is None else str(group), one.beside)
 
 
@@ -266,7 +272,8 @@ def _within(items: Iterable[Item]) -> Iterator[Item]:
         yield item if left >= 0 else replace(item, thumbnail=None, beside=None)
 
 
-def _told(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def told(row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is said of a picture to whoever looks at it, by column: a value that is there, as text."""
     for name, value in row.items():
         if name == "steps":
             yield "size", f"{row['width']}x{row['height']}"

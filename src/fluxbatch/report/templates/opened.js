@@ -10,7 +10,8 @@ const Opened = (() => {
 
   function open(number) {
     current = number;
-    const pictures = document.querySelector(`.cell[data-n="${number}"]`).querySelectorAll("img, .none");
+    const cell = document.querySelector(`.cell[data-n="${number}"]`), pictures = cell.querySelectorAll("img, .none");
+    if ($("opened-page")) $("opened-page").href = cell.querySelector("a").href;
     show($("opened-picture"), pictures[0]);
     if ($("opened-beside")) show($("opened-beside"), pictures[1]);
     $("opened-title").textContent = items[number][prompt] ?? "";
@@ -48,8 +49,9 @@ const Opened = (() => {
   const steps = { ArrowLeft: () => here() - 1, ArrowRight: () => here() + 1, Home: () => 0, End: () => shown().length - 1 };
 
   document.addEventListener("click", (event) => {
-    const button = event.target.closest(".cell button");
-    if (button) { opener = button; open(Number(button.dataset.n)); }
+    const button = event.target.closest(".cell [data-n]");
+    const elsewhere = button?.href && (event.ctrlKey || event.metaKey || event.shiftKey);
+    if (button && !elsewhere) { event.preventDefault(); opener = button; open(Number(button.dataset.n)); }
     if (event.target === dialog) dialog.close();
   });
   dialog.addEventListener("close", () => opener?.focus());
