@@ -192,6 +192,7 @@ class TestWhatAUserHasWritten:
         first = card_text(CARD)
         front, _, body = first[4:].partition("---\n")
         front = "# mine\nlanguage: [en, de]  # both\n" + front.replace("license: other", "license: mit # said Ann")
+        front = front.replace("pretty_name: cats", "pretty_name: Ann's cats").replace("text-to-image", "image-to-image")
         body = body.replace(BEGIN, f"Above, <b>by hand</b>.\n\n{BEGIN}") + "\nBelow.\n"
         more = replace(CARD, pictures=200_000, made=(MADE, replace(MADE, model="@cf/x/flux-9")))
         text = card_text(more, f"---\n{front}---\n{body}")
@@ -201,6 +202,7 @@ class TestWhatAUserHasWritten:
         assert text.endswith(f"{END}\n\nBelow.\n")
         found = _front(text)
         assert (found["license"], found["size_categories"]) == ("mit", ["100K<n<1M"])
+        assert (found["pretty_name"], found["task_categories"]) == ("Ann's cats", ["image-to-image"])
         assert found["tags"] == ["synthetic", "fluxbatch", "flux-2-dev", "flux-9"]
         assert "200,000 pictures" in text
         assert "mit, as whoever published it says" in text
