@@ -22,6 +22,7 @@ from fluxbatch.budget.lost import forget_part, lose
 from fluxbatch.budget.quarters import account_of
 from fluxbatch.budget.store import Store
 from fluxbatch.dataset.catalogue import INNER, Dataset, locked, looks_like_one
+from fluxbatch.dataset.made import refresh_card
 from fluxbatch.dataset.place import Place, below, place_of
 from fluxbatch.dataset.repair import Mended, is_torn, mend_catalogue, mend_parts, take_missing
 from fluxbatch.dataset.shards import seal
@@ -81,6 +82,7 @@ def repair(folder: Place, settings: Settings) -> Repaired:
                     ledger.mark_part_booked(tx, dataset.id, part.sha256)
                 mended.append(Mended(part.file, f"made of {part.rows} pictures that were in the spool"))
             left = all_findings(store, dataset)
+            refresh_card(dataset)
     return Repaired(folder, mended, gone, left)
 
 

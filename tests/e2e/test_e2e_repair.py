@@ -144,6 +144,7 @@ class TestParts:
         assert part.name in quarantined(desk)
         assert f"{part.name}.reason" in quarantined(desk)
         assert table(desk.out).num_rows == 5
+        assert "5 pictures" in (desk.out / "README.md").read_text()
         assert verify(desk).ended(0)
         assert desk.requests == before, "nothing is bought by a repair"
 

@@ -27,6 +27,7 @@ UNDECIDED = "other"
 """Nobody but who publishes can say what licence pictures have."""
 TAGS_MAX = 20
 
+_LINE_END = re.compile(r"\r\n?")
 _FRONT = re.compile(r"---\n(.*?)^---[ \t]*$\n?", re.DOTALL | re.MULTILINE)
 _TOP_KEY = re.compile(r"^(?=[^\s#\-\]}])", re.MULTILINE)
 _COMMENTS = re.compile(r"^(?:[ \t]*(?:#.*)?\n)+\Z", re.MULTILINE)
@@ -169,8 +170,8 @@ def _wanted(theirs: Mapping[str, Any], card: Card) -> dict[str, Any]:
 
 
 def _split(text: str) -> tuple[str, str]:
-    """The YAML in front, and what follows it."""
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    """The YAML in front, and what follows it. Whatever ends a line for YAML and Markdown becomes a newline."""
+    text = _LINE_END.sub("\n", text.removeprefix("\ufeff"))
     match = _FRONT.match(text)
     return ("", text) if match is None else (match[1], text[match.end() :])
 

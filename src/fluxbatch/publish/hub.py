@@ -82,7 +82,7 @@ class Hub:
         StorageError when they are not those that the dataset lists: such a file is never shown.
         """
         try:
-            content = str(file.place) if isinstance(file.place, Path) else file.place.open()
+            content = str(file.place.absolute()) if isinstance(file.place, Path) else file.place.open()
             added = self._hf.CommitOperationAdd(file.name, content)
         except FileNotFoundError:
             raise _damaged(file, "is missing") from None
@@ -115,13 +115,10 @@ class Hub:
         try:
             yield
         except (self._transport, OSError, ValueError, RuntimeError) as error:
-            # The client wraps what happens to an upload in a RuntimeError.
-            known = self._meaning(error.__cause__ or error if isinstance(error, RuntimeError) else error)
-            if known is None:
-                raise
-            raise known from None
+            # The client wraps what happens to an upload in a RuntimeError; Xet's own errors are some, too.
+            raise self._meaning((error.__cause__ if isinstance(error, RuntimeError) else None) or error) from None
 
-    def _meaning(self, error: BaseException) -> FluxbatchError | None:
+    def _meaning(self, error: BaseException) -> FluxbatchError:
         said = self._without_token(_first_line(error))
         if isinstance(error, self._errors.HfHubHTTPError):
             if error.server_message:
@@ -136,7 +133,7 @@ class Hub:
             return StorageError(f"a file could not be read while it was sent ({said}); publish again: {_WHAT_IS_THERE}")
         if isinstance(error, ValueError):  # what it finds wrong with a card or an upload
             return UsageError(f"the Hub does not take it for {self.target}: {self._without_token(str(error))}")
-        return None
+        return HubError(f"an upload to {self.target} broke off ({said}); publish again: {_WHAT_IS_THERE}")
 
     def _without_token(self, text: str) -> str:
         token = self._hf.get_token()
