@@ -70,6 +70,7 @@ def test_a_picture_opens_full_size_and_is_stepped_from_by_keyboard(chromium: Bro
         where.fill("row > 36")
         where.press("Enter")
         expect(page.get_by_role("status")).to_have_text("4 of 40 pictures")
+        page.wait_for_load_state()  # before the script has come, a picture's link leads to its page
         page.locator(".cell a").first.focus()
         page.keyboard.press("Enter")
         dialog = page.get_by_role("dialog")
@@ -109,6 +110,7 @@ def test_a_grid_leads_to_all_of_a_cell(chromium: Browser, address: str):
         expect(page.locator("#grid caption")).to_have_text(f"style across, {HOSTILE[1]} down")
         assert page.locator("#grid tbody tr").count() == 4
         assert page.locator("#grid tbody td").count() == 12
+        page.wait_for_load_state()
         assert are_drawn(page, "#grid img")
         page.locator("#grid a[data-n]").first.click()
         expect(page.get_by_role("dialog")).to_be_visible()
