@@ -8,7 +8,7 @@ import time
 
 from bench.common import ROOT, options
 
-BENCHES = ("throughput", "storm", "footprint", "planning", "sweep", "again", "machines", "page", "flow_cost")
+BENCHES = ("throughput", "storm", "footprint", "planning", "sweep", "again", "machines", "page", "view", "flow_cost")
 
 
 def main() -> None:
