@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader
 
@@ -115,6 +116,7 @@ def _list_html(viewed: Viewed, shown: _Shown, complaints: Sequence[str]) -> str:
         question=shown.question,
         shown=shown,
         ordered=viewed.answers.column(shown.question.order),
+        groups=_groups(shown) if shown.question.order == GROUP else None,
         complaints=[*complaints, *viewed.complaints],
         axes=viewed.seen.axes,
         VALUE=VALUE,
@@ -127,6 +129,11 @@ def _list_html(viewed: Viewed, shown: _Shown, complaints: Sequence[str]) -> str:
         is_narrowed=shown.total != viewed.seen.count,
         items={"columns": columns, "items": items},
     )
+
+
+def _groups(shown: _Shown) -> list[list[tuple[int, Item]]]:
+    """The pictures that are shown with their places, near-duplicates together. They come in that order."""
+    return [list(group) for _, group in groupby(enumerate(shown.items), lambda one: one[1].group)]
 
 
 def picture_page(viewed: Viewed, number: int) -> Page:
