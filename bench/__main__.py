@@ -17,6 +17,7 @@ BENCHES = (
     "again",
     "machines",
     "page",
+    "view",
     "flow_cost",
     "look",
     "similar",

@@ -196,6 +196,9 @@ def test_what_is_to_be_looked_at_is_a_link(tmp_path: Path):
         page = ask(address).page
         twins = ask(address, next(link for link in page.links if "duplicate_group" in link)).page
         assert twins.shown == ["picture 2", "picture 3"]
+        assert [one["aria-label"] for one in twins.all("div") if one.get("role") == "group"] == [
+            "Near-duplicates, group 1"
+        ]
         own = ask(address, f"/picture/{keys[2]}").page
         assert (
             ask(address, next(link for link in own.links if "where=duplicate_group+%3D" in link)).page.keys == keys[1:3]

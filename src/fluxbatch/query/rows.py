@@ -174,8 +174,10 @@ class Rows:
                 chosen = [name for name in one.columns if name in wanted]
                 values = self._join(duck(), one).columns(duck(), found[KEY], chosen)
                 found |= dict(zip(chosen, values, strict=True))
-            found[self.part_column] = pa.repeat(part.file, len(batch))
-            found[self.place_column] = pa.arange(place, read)
+            if self.part_column in wanted:
+                found[self.part_column] = pa.repeat(part.file, len(batch))
+            if self.place_column in wanted:
+                found[self.place_column] = pa.array(np.arange(place, read))
             yield pa.RecordBatch.from_arrays([found[name] for name in names], schema=self._schema(names))
         if read != part.rows:
             raise Damaged(f"{self.dataset.folder / part.file}: has {read} rows, listed are {part.rows}")

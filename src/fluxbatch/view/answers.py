@@ -11,9 +11,9 @@ import pyarrow as pa
 
 from fluxbatch.errors import UsageError
 from fluxbatch.query import Numbers, Rows
-from fluxbatch.report.gallery import UNSAID
+from fluxbatch.report.gallery import MEASURED, UNSAID
 from fluxbatch.view.question import Question, named, quoted, search
-from fluxbatch.view.seen import KEY, Seen
+from fluxbatch.view.seen import CHECK, Seen
 
 KEPT_MAX = 12
 """Answers in memory, each of up to eight bytes a picture."""
@@ -28,7 +28,7 @@ class Answers:
         self._kept: OrderedDict[tuple[str, str], Numbers] = OrderedDict()
         own = {rows.part_column, rows.place_column}
         self.sortable = tuple(f.name for f in rows.schema if f.name not in own and not pa.types.is_nested(f.type))
-        unsearched = own | UNSAID | {KEY}
+        unsearched = own | MEASURED | UNSAID | {CHECK, "model"}  # there are filters for these
         self._searched = tuple(
             f.name for f in rows.schema if f.name not in unsearched and _is_text(f) and "\0" not in f.name
         )
@@ -44,7 +44,7 @@ class Answers:
         for what, name in (("across", question.across), ("down", question.down)):
             if name and self._seen.axis(name) is None:
                 yield f"there is no column {name!r} with few values to lay {what}"
-        if question.order and self._column(question.order) is None:
+        if question.order and self.column(question.order) is None:
             yield f"there is no column {question.order!r} to sort by"
         if question.where:
             try:
@@ -76,12 +76,13 @@ class Answers:
             yield question.where
 
     def _order(self, question: Question) -> str:
-        column = self._column(question.order)
+        column = self.column(question.order)
         assert column is not None
         return f"{quoted(column)} {'DESC' if question.is_descending else 'ASC'} NULLS LAST"
 
-    def _column(self, name: str) -> str | None:
-        return next((column for column in self.sortable if named(column) == name), None)
+    def column(self, name: str) -> str | None:
+        """What can be sorted by, by its name as addresses have it."""
+        return next((column for column in self.sortable if name and named(column) == name), None)
 
     def _asked(self, kind: str, text: str, ask: Callable[[], Numbers]) -> Numbers:
         """The answer that is kept, or a new one. One is looked for at a time: two would only be in each other's way."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import groupby
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader
 
 from fluxbatch.errors import StorageError, UsageError
 from fluxbatch.query import Numbers
-from fluxbatch.report.gallery import UNSAID, Item, text_of, told
+from fluxbatch.report.gallery import MEASURED, UNSAID, Item, text_of, told
 from fluxbatch.report.html import environment
 from fluxbatch.view.grid import Grid, grid_of
 from fluxbatch.view.question import PER_PAGE, VALUE, Question, literal, named, quoted
@@ -21,7 +22,8 @@ GROUP = "duplicate_group"
 SUSPECTS = Question(where=f"{quoted(CHECK)} <> {literal(SOUND)}")
 DUPLICATES = Question(where=f"{GROUP} IS NOT NULL", order=GROUP)
 UNDECODABLE = "undecodable"
-SHAPE = frozenset({"width", "height"})
+SAID = frozenset({"width", "height", "key", "usd"})
+"""Of a picture on a page of many, beside what was asked for; its own page says all. Each column costs its time."""
 _FOUND, _ASKED_WRONGLY, _BROKEN = 200, 400, 500
 
 
@@ -81,7 +83,7 @@ def _shown(viewed: Viewed, question: Question) -> _Shown:
     question = question.on(min(question.page, pages))
     first = (question.page - 1) * question.per_page
     here = [int(number) for number in numbers[first : first + question.per_page]]
-    return _Shown(question, tuple(_items(viewed, here)), len(numbers), first, pages)
+    return _Shown(question, tuple(_items(viewed, here, question)), len(numbers), first, pages)
 
 
 def _shown_grid(viewed: Viewed, question: Question, grid: Grid, numbers: Numbers) -> _Shown:
@@ -90,18 +92,18 @@ def _shown_grid(viewed: Viewed, question: Question, grid: Grid, numbers: Numbers
         grid = grid_of(viewed.seen, grid.across, grid.down, numbers, question.page)
     here = [number for _, cells in grid.lines for cell in cells for number in cell.shown]
     places = {number: place for place, number in enumerate(here)}
-    return _Shown(question, tuple(_items(viewed, here)), grid.count, 0, grid.pages, grid, places)
+    return _Shown(question, tuple(_items(viewed, here, question)), grid.count, 0, grid.pages, grid, places)
 
 
-def _items(viewed: Viewed, numbers: Sequence[int]) -> Iterable[Item]:
-    said = [name for name in viewed.rows.schema.names if name not in UNSAID - SHAPE and name not in _where(viewed)]
+def _items(viewed: Viewed, numbers: Sequence[int], question: Question) -> Iterable[Item]:
+    unsaid = ((UNSAID | MEASURED) - SAID) | {viewed.rows.part_column, viewed.rows.place_column}
+    ordered = viewed.answers.column(question.order)
+    said = [name for name in viewed.rows.schema.names if name not in unsaid or name == ordered]
     for row in viewed.at(numbers, said):
-        group = row.get(GROUP)
-        yield Item(str(row["key"]), dict(told(row)), None, None if group is None else str(group))
-
-
-def _where(viewed: Viewed) -> tuple[str, str]:
-    return viewed.rows.part_column, viewed.rows.place_column
+        group, values = row.get(GROUP), dict(told(row))
+        if ordered in UNSAID and row[ordered] is not None:
+            values[ordered] = text_of(row[ordered])
+        yield Item(str(row["key"]), values, None, None if group is None else str(group))
 
 
 def _list_html(viewed: Viewed, shown: _Shown, complaints: Sequence[str]) -> str:
@@ -113,6 +115,8 @@ def _list_html(viewed: Viewed, shown: _Shown, complaints: Sequence[str]) -> str:
         name=viewed.name,
         question=shown.question,
         shown=shown,
+        ordered=viewed.answers.column(shown.question.order),
+        groups=_groups(shown) if shown.question.order == GROUP else None,
         complaints=[*complaints, *viewed.complaints],
         axes=viewed.seen.axes,
         VALUE=VALUE,
@@ -125,6 +129,11 @@ def _list_html(viewed: Viewed, shown: _Shown, complaints: Sequence[str]) -> str:
         is_narrowed=shown.total != viewed.seen.count,
         items={"columns": columns, "items": items},
     )
+
+
+def _groups(shown: _Shown) -> list[list[tuple[int, Item]]]:
+    """The pictures that are shown with their places, near-duplicates together. They come in that order."""
+    return [list(group) for _, group in groupby(enumerate(shown.items), lambda one: one[1].group)]
 
 
 def picture_page(viewed: Viewed, number: int) -> Page:

@@ -1,6 +1,6 @@
 """What is asked of the pages, as it stands in their address: words, values, a condition, an order, a grid. Pure.
 
-Whatever stands in an address, there is a question: what cannot be is left out, and said (`complaints`).
+Whatever stands in an address, there is a question. Whether it can be answered is for `Answers.complaints` to say.
 """
 
 from __future__ import annotations
