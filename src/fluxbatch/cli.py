@@ -9,6 +9,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from fluxbatch.cli_budget import budget_app
+from fluxbatch.cli_ctl import control_run
 from fluxbatch.cli_ledger import ledger_app
 from fluxbatch.cli_models import list_models
 from fluxbatch.cli_prefect import prefect_app
@@ -202,6 +203,7 @@ def run(
     raise typer.Exit(run_in_foreground(job, _console(stderr=True), as_json=json, command=_same_command()))
 
 
+app.command("ctl")(control_run)
 app.command("sweep")(count_sweep)
 app.command("models")(list_models)
 app.command("simulate")(serve_simulator)

@@ -1,0 +1,128 @@
+"""`fluxbatch ctl`: a run that is going on is steered from another process, and the next one starts unsteered."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sqlite3
+import subprocess
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from tests.e2e.e2e_kit import SMALL_CENTINEURONS, Desk, assert_adds_up, centineurons, rows, table, until
+
+OPTIONS = ("--budget", "5", "--json", "--max-in-flight", "4")
+
+
+def begun(desk: Desk, count: int = 400, *more: str) -> subprocess.Popen[str]:
+    """A run of its own process that has made some pictures."""
+    desk.simulator.change(latency_s=0.1)
+    process = desk.start("run", str(desk.manifest(rows(count))), "--out", str(desk.out), *OPTIONS, *more)
+    until(lambda: len(desk.simulator.bill()) >= 4, 30)
+    return process
+
+
+def ended(process: subprocess.Popen[str], code: int) -> tuple[dict[str, Any], str]:
+    out, err = process.communicate(timeout=40)
+    assert process.returncode == code, err
+    assert "Traceback" not in err
+    return json.loads(out.splitlines()[-1]), err
+
+
+def test_a_run_is_paused_resumed_slowed_narrowed_and_stopped(desk: Desk):
+    process = begun(desk)
+    said = desk.command("ctl", str(desk.out), "pause").ended(0)
+    assert "paused: nothing new is sent" in said.out
+    assert "has taken it up" in said.out
+    until(lambda: desk.simulator.stats()["making"] == 0)
+    requests = desk.requests
+    told = desk.command("ctl", str(desk.out), "rate", "30", "--json").ended(0).json
+    assert (told["action"], told["number"], told["taken_up"], len(told["runs"])) == ("rate", 30.0, True, 1)
+    assert desk.requests == requests, "it is paused"
+    desk.command("ctl", str(desk.out), "max-in-flight", "2").ended(0)
+    desk.command("ctl", str(desk.out), "resume").ended(0)
+    until(lambda: desk.requests >= requests + 2)
+    desk.command("ctl", str(desk.out), "rate", "off").ended(0)
+    until(lambda: desk.requests >= requests + 20)
+    stopped = desk.command("ctl", str(desk.out), "stop", "--wait").ended(0)
+    assert "has ended: " in stopped.out
+    summary, err = ended(process, 130)
+    assert summary["stopped_by"] == "signal"
+    assert summary["reason"].startswith("ctl stop by ")
+    for word in ("paused by ctl (", "resumed by ctl", "at most 30 requests a minute", "at most 2 in flight"):
+        assert word in err, word
+    assert_adds_up(summary)
+    assert centineurons(summary["spent_neurons"]) == desk.billed == summary["made"] * SMALL_CENTINEURONS
+    assert table(desk.out).num_rows == summary["made"]
+    arrivals = sorted(desk.simulator.stats()["arrivals_s"])[requests:]
+    assert arrivals[1] - arrivals[0] >= 2.0, "30 a minute are one in two seconds"
+    with closing(sqlite3.connect(desk.ledger)) as plain:
+        assert (
+            plain.execute("SELECT * FROM wishes").fetchall() == plain.execute("SELECT * FROM progress").fetchall() == []
+        )
+
+
+def test_a_pause_of_a_run_that_was_killed_is_gone_with_it(desk: Desk):
+    process = begun(desk, 40)
+    desk.command("ctl", str(desk.out), "pause").ended(0)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    desk.simulator.change(latency_s=0.01)
+    told = desk.run(desk.manifest(rows(40)), "--resend-lost", "1").ended(0).json
+    assert told["already"] + told["made"] == 40
+
+
+def test_a_paused_run_is_stopped_and_what_is_not_here_is_found_in_the_ledger_by_its_name(desk: Desk):
+    """As from another machine, which has the ledger and not the folder."""
+    process = begun(desk)
+    desk.command("ctl", str(desk.out), "pause").ended(0)
+    elsewhere = desk.folder / "elsewhere"
+    elsewhere.mkdir()
+    ledger = ("--ledger", f"sqlite:///{desk.ledger}")
+    hidden = desk.folder / "hidden"
+    identity = desk.command("status", str(desk.out), "--json").json["id"]
+    shutil.move(desk.out / "catalogue.jsonl", hidden)
+    try:
+        for name in (identity, str(desk.out)):
+            desk.command("ctl", name, "max-in-flight", "1", *ledger).ended(0)
+        wrong = desk.command("ctl", "another", "stop").ended(2)
+        assert "no such dataset" in wrong.err
+        assert str(desk.out) in wrong.err
+        assert "was told" in desk.command("ctl", identity, "stop", "--no-wait").ended(0).out
+    finally:
+        shutil.move(hidden, desk.out / "catalogue.jsonl")
+    summary, _ = ended(process, 130)
+    assert_adds_up(summary)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("dance",), "there are pause, resume, rate, max-in-flight, stop"),
+        (("pause", "7"), "pause takes no number"),
+        (("rate",), "rate needs a number"),
+        (("rate", "fast"), "no number (requests a minute)"),
+        (("rate", "0"), "more than 0"),
+        (("rate", "inf"), "more than 0"),
+        (("max-in-flight", "2.5"), "a whole number"),
+        (("pause", "--wait"), "--wait is for stop"),
+        (("pause",), "no run is going on"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_sentence(desk: Desk, words: tuple[str, ...], told: str):
+    if not desk.out.exists():
+        desk.run(desk.manifest(rows(1))).ended(0)
+    said = desk.command("ctl", str(desk.out), *words).ended(2)
+    assert told in said.err
+    assert "Traceback" not in said.err
+
+
+def test_nothing_goes_beyond_what_the_run_was_started_with(desk: Desk):
+    process = begun(desk, 400, "--rate", "600")
+    for words, most in ((("rate", "601"), "600 requests a minute"), (("max-in-flight", "5"), "4 requests in flight")):
+        assert f"more than the {most}" in desk.command("ctl", str(desk.out), *words).ended(2).err
+    process.send_signal(signal.SIGINT)
+    ended(process, 130)
