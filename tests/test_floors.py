@@ -26,9 +26,9 @@ FLOORS = (
     {"held", "holder", "job", "progress", "start", "summary"},
     {"prepare", "report", "steered", "tell", "whereabouts"},
     {"batch", "budgets", "controls", "drawn", "examine", "ledgers", "listing", "reconciled", "swept"},
-    {"reconcile", "repair", "run", "screen"},
+    {"reconcile", "repair", "run", "screen", "watch"},
     {"chunked", "foreground", "options"},
-    {"cli_budget", "cli_ctl", "cli_ledger", "cli_models", "cli_prefect", "cli_simulate", "cli_sweep"},
+    {"cli_budget", "cli_ctl", "cli_ledger", "cli_models", "cli_prefect", "cli_simulate", "cli_status", "cli_sweep"},
     {"cli", "flows"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -68,6 +68,7 @@ PLACES = {
         "src/fluxbatch/cli_models.py",
         "src/fluxbatch/cli_simulate.py",
         "src/fluxbatch/cli_prefect.py",
+        "src/fluxbatch/cli_status.py",
         "src/fluxbatch/cli_sweep.py",
         "src/fluxbatch/options.py",
     },

@@ -14,6 +14,7 @@ from fluxbatch.cli_ledger import ledger_app
 from fluxbatch.cli_models import list_models
 from fluxbatch.cli_prefect import prefect_app
 from fluxbatch.cli_simulate import serve_simulator
+from fluxbatch.cli_status import show_status
 from fluxbatch.cli_sweep import count_sweep
 from fluxbatch.errors import FluxbatchError, ManifestError, UsageError
 from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USAGE
@@ -207,22 +208,10 @@ app.command("ctl")(control_run)
 app.command("sweep")(count_sweep)
 app.command("models")(list_models)
 app.command("simulate")(serve_simulator)
+app.command("status")(show_status)
 app.add_typer(budget_app, name="budget")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(prefect_app, name="prefect")
-
-
-@app.command()
-def status(dataset: DatasetArg, ledger: LedgerOption = None, json: JsonOption = False) -> None:
-    """A dataset's books: pictures, money, and every charge that is not known.
-
-    Example: fluxbatch status cats
-    """
-    from fluxbatch.dataset.place import place_of
-    from fluxbatch.examine import show_status_of
-    from fluxbatch.settings import load_settings
-
-    show_status_of(place_of(dataset), load_settings(ledger=ledger), _console(), as_json=json)
 
 
 @app.command()

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 
 from fluxbatch.budget import store as side
 from fluxbatch.budget import wishes
@@ -22,10 +23,9 @@ from fluxbatch.budget.wishes import Said, Wish
 from fluxbatch.dataset.place import place_of
 from fluxbatch.errors import UsageError
 from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_WRONG
-from fluxbatch.progress import Progress
 from fluxbatch.settings import Settings
 from fluxbatch.tell import shown
-from fluxbatch.whereabouts import UnderWay, dataset_of, under_way
+from fluxbatch.whereabouts import UnderWay, dataset_of, ended_in_short, under_way
 
 ACTIONS = ("pause", "resume", "rate", "max-in-flight", "stop")
 WITH_NUMBER = ("rate", "max-in-flight")
@@ -157,7 +157,7 @@ def _check(order: Order, now: UnderWay, given: str) -> None:
         raise UsageError(f"{given}: no run is going on, so there is nothing to {order.action}; `status` shows the last")
     if order.number is None:
         return
-    told = [Progress.from_text(one.text) for name, one in now.told.items() if any(name == r.run for r in now.runs)]
+    told = [progress for run in now.runs if (progress := now.progress_of(run.run)) is not None]
     mosts = [one.rate_most if order.action == "rate" else one.in_flight_most for one in told]
     most = min((one for one in mosts if one), default=None)
     if most is not None and order.number > most:
@@ -197,8 +197,8 @@ def show(console: Console, done: Done, *, as_json: bool) -> None:
     for one in done.runs:
         console.print(f"  {shown(str(one))}: {_answer(done, one)}", highlight=False, soft_wrap=True)
     for holder, summary in (done.ended or {}).items():
-        what = "left no summary: it died" if summary is None else _in_short(summary)
-        console.print(f"  run {shown(holder)} has ended: {what}", highlight=False, soft_wrap=True)
+        line = f"  run {shown(holder)} has ended: {escape(ended_in_short(summary))}"
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _answer(done: Done, run: Lease) -> str:
@@ -209,10 +209,6 @@ def _answer(done: Done, run: Lease) -> str:
     if run.run in done.starting:
         return "does not send yet; it takes it up before it does"
     return "has not taken it up yet; it does when it reaches the ledger again (look with `status --watch`)"
-
-
-def _in_short(summary: Mapping[str, Any]) -> str:
-    return f"{summary['made']:,} made, {summary['left']:,} left; {shown(summary['reason'] or 'complete')}"
 
 
 def _told(done: Done) -> dict[str, Any]:

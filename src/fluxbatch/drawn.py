@@ -1,11 +1,13 @@
-"""How a run is drawn and told: bars, sparklines and facts, for any width and any set of characters. Pure.
+"""How a run is drawn and told: bars, sparklines and facts, for any width and any set of characters.
 
 What comes from outside (the platform's words, names of models and of who paused) is made plain here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -14,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fluxbatch.budget.entries import Balance
-from fluxbatch.models.money import Money, decimal_usd
+from fluxbatch.models.money import decimal_usd
 from fluxbatch.plain import plain
 from fluxbatch.progress import Eta, Progress
 from fluxbatch.tell import minutes, usd
@@ -23,7 +25,7 @@ NARROW = 64
 """Below so many columns a bar and its figures stand on lines of their own."""
 BAR_MAX, BAR_MIN = 60, 10
 SPARK_MAX = 60
-REASON_MAX = 60
+REASON_MAX = 120
 TROUBLE_MAX = 400
 
 
@@ -59,23 +61,33 @@ def pen_of(console: Console) -> Pen:
     return Pen(console.width, not console.encoding.lower().replace("-", "").startswith("utf"))
 
 
-def facts(progress: Progress, balance: Balance, pen: Pen | None = None) -> str:
-    """Pictures, money, speed: one line."""
+def is_ci(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether nobody looks at a terminal, whatever it says of itself: GitHub and nearly all others set CI."""
+    return any(environment.get(name, "").lower() not in ("", "0", "false") for name in ("CI", "GITHUB_ACTIONS"))
+
+
+def moves(console: Console, environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether what was drawn can be drawn anew: not in a file or a pipe, on a dumb terminal, or in CI."""
+    return console.is_terminal and not console.is_dumb_terminal and not is_ci(environment)
+
+
+def facts(progress: Progress, balance: Balance | None, pen: Pen | None = None) -> str:
+    """Pictures, money (where it is this one's), speed: one line."""
     p = progress
-    words = [
-        f"{p.done:,}/{p.goal:,}" + (f" of {p.asked:,}" if p.goal < p.asked else ""),
-        f"{usd(balance.spent)} spent",
-        f"{usd(balance.reserved)} reserved",
-        f"{usd(balance.free_nano_usd)} left",
-        f"{p.per_minute:,.0f}/min",
-        f"{p.in_flight} in flight",
-        f"{p.refusals} refusals",
-    ]
-    if balance.unknown.nano_usd:
-        words.insert(2, f"{usd(balance.unknown)} unknown")
+    words = [f"{p.done:,}/{p.goal:,}" + (f" of {p.asked:,}" if p.goal < p.asked else "")]
+    words += [] if balance is None else _exact_money(balance)
+    words += [f"{p.per_minute:,.0f}/min", f"{p.in_flight} in flight", f"{p.refusals} refusals"]
     if p.eta is not None and p.left and p.paused_by is None:
         words.append(to_go(p.eta))
     return (pen or Pen(80)).dot.join(words)
+
+
+def _exact_money(balance: Balance) -> Iterator[str]:
+    yield f"{usd(balance.spent)} spent"
+    yield f"{usd(balance.reserved)} reserved"
+    if balance.unknown.nano_usd:
+        yield f"{usd(balance.unknown)} unknown"
+    yield f"{usd(balance.free_nano_usd)} left"
 
 
 def to_go(eta: Eta) -> str:
@@ -122,30 +134,43 @@ def view(progress: Progress, balance: Balance, pen: Pen) -> Group:
     return Group(*lines)
 
 
+def run_line(name: str, progress: Progress, pen: Pen) -> Text:
+    """One of several runs: its name, a bar, and the facts but the money, which is that of all."""
+    said = facts(progress, None, pen)
+    width = min(BAR_MAX, pen.width - len(name) - len(said) - 2)
+    share = progress.done / max(1, progress.goal)
+    drawn = bar(share, 0.0, width, pen) if width >= BAR_MIN else Text()
+    return Text.assemble((name, "dim"), " ", drawn, " " if drawn else "", said)
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
     """A name, what is drawn beside it (a bar of shares, or a sparkline of values), and what is said."""
 
     name: str
-    said: str
+    said: tuple[str, ...]
+    """Phrases: a line is broken between them."""
     shares: tuple[float, float] | None = None
     values: tuple[int, ...] | None = None
     style: str = "green"
 
+    @property
+    def is_drawn(self) -> bool:
+        return self.shares is not None or self.values is not None
+
 
 def _rows(p: Progress, balance: Balance, pen: Pen) -> Iterator[_Row]:
-    dot = pen.dot
     share = p.done / max(1, p.goal)
     of = f" of {p.asked:,}" if p.goal < p.asked else ""
-    yield _Row("pictures", f"{p.done:,}/{p.goal:,}{of}{dot}{_percent(share)}", (share, 0.0))
-    yield _Row("money", dot.join(_money(balance)), _money_shares(balance), style="cyan")
-    yield _Row("speed", dot.join(_speed(p)), values=p.speeds)
-    yield _Row(
-        "in flight", f"{p.in_flight} in flight of {p.in_flight_max:,}{dot}{p.refusals:,} refusals", values=p.flights
-    )
+    yield _Row("pictures", (f"{p.done:,}/{p.goal:,}{of}", _percent(share)), (share, 0.0))
+    yield _Row("money", tuple(_money(balance)), _money_shares(balance), style="cyan")
+    yield _Row("speed", tuple(_speed(p)), values=p.speeds)
+    flying = (f"{p.in_flight} in flight of {p.in_flight_max:,}", f"{p.refusals:,} refusals")
+    yield _Row("in flight", flying, values=p.flights, style="blue")
     if p.reasons:
-        named = (f"{one.count:,}x {pen.fit(f'{one.code} {one.text}', REASON_MAX)}" for one in p.reasons)
-        yield _Row("no picture", "\n".join(named), style="dim")
+        limit = max(20, min(REASON_MAX, pen.width - (6 if pen.width < NARROW else 18)))
+        named = (f"{one.count:,}x {pen.fit(f'{one.code} {one.text}', limit)}" for one in p.reasons)
+        yield _Row("no picture", tuple(named), style="dim")
 
 
 def _percent(share: float) -> str:
@@ -159,20 +184,22 @@ def _speed(p: Progress) -> Iterator[str]:
         yield "paused"
     elif p.eta is not None and p.left:
         yield to_go(p.eta)
+    elif p.in_flight and not p.made:
+        yield "the first are on their way"
 
 
 def _money(balance: Balance) -> Iterator[str]:
-    yield f"{about(balance.spent)} spent"
+    """At a glance: to the cent where the budget is more than ten dollars, else to a hundredth of one."""
+    places = 2 if balance.cap_nano_usd > 10 * 10**9 else 4
+
+    def about(nano_usd: int) -> str:
+        return f"${decimal_usd(nano_usd):,.{places}f}"
+
+    yield f"{about(balance.spent.nano_usd)} spent"
     if balance.unknown.nano_usd:
-        yield f"{about(balance.unknown)} unknown"
-    yield f"{about(balance.reserved)} reserved"
+        yield f"{about(balance.unknown.nano_usd)} unknown"
+    yield f"{about(balance.reserved.nano_usd)} reserved"
     yield f"{about(balance.free_nano_usd)} left"
-
-
-def about(money: Money | int) -> str:
-    """Dollars at a glance: to the cent where there are many, else to a hundredth of one."""
-    nano = money if isinstance(money, int) else money.nano_usd
-    return f"${decimal_usd(nano):,.2f}" if abs(nano) >= 100 * 10**9 else f"${decimal_usd(nano):,.4f}"
 
 
 def _money_shares(balance: Balance) -> tuple[float, float]:
@@ -183,23 +210,18 @@ def _money_shares(balance: Balance) -> tuple[float, float]:
 def _side_by_side(rows: Sequence[_Row], pen: Pen) -> Iterator[Table]:
     """A name, a drawing, and what is said: the drawing gets what is left of the width."""
     name = max(len(row.name) for row in rows)
-    said = max(len(row.said) for row in rows if row.shares or row.values is not None)
+    said = max(len(pen.dot.join(row.said)) for row in rows if row.is_drawn)
     drawn = max(BAR_MIN, min(BAR_MAX, pen.width - name - said - 4))
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(justify="right", style="dim", no_wrap=True)
-    table.add_column(width=drawn, no_wrap=True)
-    table.add_column(overflow="fold")
     for row in rows:
-        if row.shares or row.values is not None:
-            table.add_row(row.name, _drawn(row, drawn, pen), Text(row.said))
-    yield table
-    for row in rows:
-        if not row.shares and row.values is None:
-            plainly = Table.grid(padding=(0, 2, 0, 0))
-            plainly.add_column(justify="right", style="dim", no_wrap=True, width=name)
-            plainly.add_column(overflow="fold")
-            plainly.add_row(row.name, Text(row.said, row.style))
-            yield plainly
+        table = Table.grid(padding=(0, 2, 0, 0))
+        table.add_column(justify="right", style="dim", no_wrap=True, width=name)
+        if row.is_drawn:
+            table.add_column(width=drawn, no_wrap=True)
+            lines = _broken(row.said, pen.width - name - drawn - 4, pen)
+            table.add_row(row.name, _drawn(row, drawn, pen), Text("\n".join(lines), overflow="fold"))
+        else:
+            table.add_row(row.name, Text("\n".join(row.said), row.style, overflow="fold"))
+        yield table
 
 
 def _stacked(rows: Sequence[_Row], pen: Pen) -> Iterator[Table | Text]:
@@ -207,7 +229,19 @@ def _stacked(rows: Sequence[_Row], pen: Pen) -> Iterator[Table | Text]:
     for row in rows:
         if row.shares or row.values:
             yield _drawn(row, min(BAR_MAX, pen.width), pen)
-        yield Text(row.said, "" if row.shares or row.values else row.style, overflow="fold")
+        lines = _broken(row.said, pen.width, pen) if row.is_drawn else row.said
+        yield Text("\n".join(lines), "" if row.is_drawn else row.style, overflow="fold")
+
+
+def _broken(phrases: Sequence[str], width: int, pen: Pen) -> list[str]:
+    """As many phrases on a line as it holds."""
+    lines: list[str] = []
+    for phrase in phrases:
+        if lines and len(lines[-1]) + len(pen.dot) + len(phrase) <= width:
+            lines[-1] += pen.dot + phrase
+        else:
+            lines.append(phrase)
+    return lines
 
 
 def _drawn(row: _Row, width: int, pen: Pen) -> Text:
@@ -232,8 +266,16 @@ def _cells(share: float, width: int) -> int:
 
 
 def spark(values: Sequence[int], width: int, pen: Pen) -> str:
-    """The last values, a character each, from nothing to the most of them."""
-    last = values[-width:]
-    most = max(last, default=0)
+    """The values, from nothing to the most of them."""
+    fitted = _fitted(values, width)
+    most = max(fitted, default=0)
     top = len(pen.steps) - 1
-    return "".join(pen.steps[0 if not value else max(1, round(top * value / most))] for value in last)
+    return "".join(pen.steps[0 if not value else max(1, round(top * value / most))] for value in fitted)
+
+
+def _fitted(values: Sequence[int], width: int) -> list[float]:
+    """All of them in so many: where there are more, those that share a place are averaged."""
+    if len(values) <= width:
+        return list(values)
+    edges = [round(place * len(values) / width) for place in range(width + 1)]
+    return [sum(values[a:b]) / (b - a) for a, b in itertools.pairwise(edges)]

@@ -159,6 +159,15 @@ class Progress:
     def left(self) -> int:
         return max(0, self.goal - self.done)
 
+    def with_speed_of(self, runs: Progress | None) -> Progress:
+        """The counts are this one's, of a batch; how fast it goes is what its runs tell."""
+        if runs is None:
+            return self
+        names = ("in_flight", "in_flight_max", "in_flight_most", "per_minute", "rate", "rate_most", "speeds", "flights")
+        fast = {name: getattr(runs, name) for name in names}
+        expected = None if runs.eta is None else eta(self.left, [(round(runs.per_minute), 60.0)])
+        return replace(self, **fast, refusals=runs.refusals, requests=runs.requests, eta=expected)
+
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
@@ -189,3 +198,41 @@ def reasons_of(counts: Sequence[tuple[str, int]], texts: dict[str, str]) -> tupl
     number = dict(counts)
     latest = list(reversed(texts.items()))[:REASONS_MAX]
     return tuple(Reason(code[:TEXT_MAX], text[:TEXT_MAX], number.get(code, 0)) for code, text in latest)
+
+
+def sum_of(runs: Sequence[Progress]) -> Progress:
+    """Several that work side by side, as one: it ends with the last of them, and is paused when all are."""
+    if len(runs) == 1:
+        return runs[0]
+    etas = [one.eta for one in runs if one.left]
+    known = [one for one in etas if one is not None]
+    paused = [one for one in runs if one.paused_by is not None]
+    all_paused = paused if len(paused) == len(runs) else []
+    added = ("asked", "goal", "done", "made", "in_flight", "in_flight_max", "in_flight_most", "requests", "refusals")
+    return Progress(
+        **{name: sum(getattr(one, name) for one in runs) for name in added},
+        per_minute=round(sum(one.per_minute for one in runs), 1),
+        rate=max((one.rate for one in runs if one.rate is not None), default=None),
+        rate_most=max((one.rate_most for one in runs if one.rate_most is not None), default=None),
+        eta=_last(known) if len(known) == len(etas) else None,
+        speeds=_added([one.speeds for one in runs]),
+        flights=_added([one.flights for one in runs]),
+        paused_by=all_paused[0].paused_by if all_paused else None,
+        paused_at_us=all_paused[0].paused_at_us if all_paused else None,
+    )
+
+
+def _last(etas: Sequence[Eta]) -> Eta | None:
+    if not etas:
+        return None
+    lows = [one.low_s for one in etas if one.low_s is not None]
+    highs = [one.high_s for one in etas if one.high_s is not None]
+    is_whole = len(lows) == len(etas)
+    return Eta(max(one.seconds for one in etas), max(lows) if is_whole else None, max(highs) if is_whole else None)
+
+
+def _added(traces: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """Interval by interval, the latest over the latest."""
+    length = max(map(len, traces), default=0)
+    padded = [(0,) * (length - len(one)) + one for one in traces]
+    return tuple(map(sum, zip(*padded, strict=True)))

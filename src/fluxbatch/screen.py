@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from rich.console import Console, Group
 from rich.live import Live
 
 from fluxbatch.batch import Batch
-from fluxbatch.drawn import facts, model_lines, notes, pen_of, view
+from fluxbatch.drawn import facts, is_ci, model_lines, moves, notes, pen_of, view
 
 log = logging.getLogger("fluxbatch")
 
@@ -20,16 +19,6 @@ REFRESH_S = 0.25
 LOG_EVERY_S = 10.0
 LOG_EVERY_IN_CI_S = 60.0
 """A log that is kept and read afterwards."""
-
-
-def is_ci(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether nobody looks at a terminal, whatever it says of itself: GitHub and nearly all others set CI."""
-    return any(environment.get(name, "").lower() not in ("", "0", "false") for name in ("CI", "GITHUB_ACTIONS"))
-
-
-def moves(console: Console, environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether what was drawn can be drawn anew: not in a file or a pipe, on a dumb terminal, or in CI."""
-    return console.is_terminal and not console.is_dumb_terminal and not is_ci(environment)
 
 
 @asynccontextmanager

@@ -3,9 +3,10 @@ the keys of its store."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fluxbatch.budget import ledger, wishes
 from fluxbatch.budget.entries import Balance
@@ -17,6 +18,8 @@ from fluxbatch.budget.wishes import Told, Wish
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.place import Place
 from fluxbatch.errors import UsageError
+from fluxbatch.plain import plain
+from fluxbatch.progress import Progress
 
 NAMED_MAX = 10
 
@@ -43,6 +46,14 @@ class UnderWay:
         with_chunks = {one.holder for one in self.leases if one.seat is not None}
         return [one for one in self.leases if one.seat is not None or one.holder not in with_chunks]
 
+    def progress_of(self, run: str) -> Progress | None:
+        """What it tells of itself; None when it has not, or in words of a fluxbatch that this one does not know."""
+        told = self.told.get(run)
+        try:
+            return None if told is None else Progress.from_text(told.text)
+        except (ValueError, TypeError):
+            return None
+
     def has_taken_up(self, run: Lease) -> bool:
         """Whether this run does what was last wished of its holder."""
         told, wish = self.told.get(run.run), self.wishes[run.holder]
@@ -55,6 +66,13 @@ def under_way(tx: Transaction, dataset: str) -> UnderWay:
     alive = tuple(one for one in leases_of(tx, dataset) if one.expires_at_us > now and not is_gone(one.where, me))
     wished = {one.holder: wishes.wish_of(tx, dataset, one.holder) for one in alive}
     return UnderWay(now, alive, wishes.told(tx, dataset), wished, ledger.balance(tx, dataset))
+
+
+def ended_in_short(summary: Mapping[str, Any] | None) -> str:
+    """How a run has ended, in a line."""
+    if summary is None:
+        return "it left no summary: it was ended from outside"
+    return f"{summary['made']:,} made, {summary['left']:,} left; {plain(summary['reason'] or 'complete', 600)}"
 
 
 def dataset_of(store: Store, given: str, place: Place) -> str:
