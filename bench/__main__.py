@@ -8,7 +8,19 @@ import time
 
 from bench.common import ROOT, options
 
-BENCHES = ("throughput", "storm", "footprint", "planning", "sweep", "again", "machines", "flow_cost")
+BENCHES = (
+    "throughput",
+    "storm",
+    "footprint",
+    "planning",
+    "sweep",
+    "again",
+    "machines",
+    "page",
+    "flow_cost",
+    "look",
+    "similar",
+)
 
 
 def main() -> None:

@@ -45,6 +45,7 @@ from fluxbatch.job import Job
 from fluxbatch.models.money import exact, parse_usd
 from fluxbatch.prepare import Prepared
 from fluxbatch.report import REPORT
+from fluxbatch.reported import HTML, report_at_end
 from fluxbatch.run import drive, open_batch
 from fluxbatch.settings import Settings, load_settings
 from fluxbatch.summary import Summary
@@ -98,6 +99,7 @@ async def generate_dataset(
     fit: p.Fitted = None,
     allow_hosts: p.AllowHosts = None,
     refetch: p.Refetch = False,
+    embed_provenance: p.EmbedProvenance = False,
     models: p.OwnModels = None,
     rate: p.Rate = None,
     max_in_flight: p.MaxInFlight = None,
@@ -178,9 +180,14 @@ async def _carry_out_in_chunks(job: Job, count: int, given: dict[str, Any]) -> S
 async def _told(ready: Prepared, summary: Summary) -> State[dict[str, Any]]:
     """What Prefect is to show of a run that has ended, and is told beside."""
     state, folder = _state(summary), ready.dataset.folder
-    log.info("%s; dataset %s, report %s", state.message, folder, folder / REPORT)
-    if ready.job.chunk is None:  # a chunk's end is told by its batch
-        await publish(ready, summary, ready.job.manifest.name)
+    if ready.job.chunk is not None:  # its end is told by its batch
+        log.info("%s; dataset %s", state.message, folder)
+        return state
+    report = folder / REPORT
+    if ready.job.settings.report:
+        report = await asyncio.to_thread(report_at_end, folder, ready.job.settings) or report
+    log.info("%s; dataset %s, report %s", state.message, folder, report)
+    await publish(ready, summary, ready.job.manifest.name, report)
     return state
 
 
@@ -255,10 +262,11 @@ def main() -> None:
     parser.add_argument("--simulate", action="store_true")
     given = parser.parse_args()
     state = asyncio.run(_run(given.manifest, given.out, given.budget, given.simulate))
-    report = given.out / REPORT
+    told, page = given.out / REPORT, given.out / HTML
     console = Console()
-    if report.exists():
-        console.print(Markdown(report.read_text()))
+    if told.exists():
+        console.print(Markdown(told.read_text()))
+        report = page if page.exists() else told
         console.print(f"\ndataset  {given.out}\nreport   {report}", markup=False, highlight=False, soft_wrap=True)
     sys.exit(0 if state.is_completed() else 1)
 

@@ -172,6 +172,10 @@ OwnColumns = Annotated[
 ]
 AllowHosts = Annotated[list[str] | None, _shown("Allowed hosts", "Hosts that references may be fetched from, by https")]
 Refetch = Annotated[bool, _shown("Fetch again", "Fetch addresses anew whose pictures are kept already")]
+EmbedProvenance = Annotated[
+    bool,
+    _shown("Embed provenance", "Write into each picture, as XMP, that AI made it: model, prompt hash, key, date"),
+]
 OnlyCount = Annotated[bool, _shown("Only count", "Show axes, rows and price; make and pay nothing")]
 Simulate = Annotated[bool, _shown("Simulate", "A simulator instead of Cloudflare: it costs nothing")]
 BilledKeys = Annotated[

@@ -18,6 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from prefect.artifacts import (
+    acreate_link_artifact,
     acreate_markdown_artifact,
     acreate_progress_artifact,
     acreate_table_artifact,
@@ -43,7 +44,7 @@ from fluxbatch.dispatch.stop import StoppedBy
 from fluxbatch.dispatch.tally import Tally
 from fluxbatch.models.money import Money, decimal_usd, exact
 from fluxbatch.prepare import Prepared
-from fluxbatch.report import REPORT, picture_rows, spend_rows, to_markdown
+from fluxbatch.report import picture_rows, spend_rows, to_markdown
 from fluxbatch.summary import Summary
 
 PROGRESS_EVERY_S = 2.0
@@ -68,15 +69,17 @@ async def shown(ready: Prepared, tally: Tally) -> AsyncIterator[None]:
         mover.cancel()
 
 
-async def publish(ready: Prepared, summary: Summary, title: str) -> None:
-    """What came of the run. Waits for a server that is away, within reason: then the state becomes true as well."""
+async def publish(ready: Prepared, summary: Summary, title: str, report: Place) -> None:
+    """What came of the run, and where its report is. Waits for a server that is away, within reason: then the state
+    becomes true as well."""
     with out_of_the_way("how the run ended"):
         tell_end(ready, summary)
     patience_s = STOPPED_BACK_S if summary.stopped_by is StoppedBy.SIGNAL else BACK_MAX_S
     if not await until_it_is_back(patience_s):
         return
     for what, told in (
-        ("the summary", partial(_summary, ready, summary, title)),
+        ("the summary", partial(_summary, ready, summary, title, report)),
+        ("the report", partial(_report, title, report)),
         ("the spend", partial(_spend, summary, title)),
         ("the parts", partial(_parts, ready)),
         ("the variable", partial(_variable, ready, summary)),
@@ -181,7 +184,13 @@ async def _parts(ready: Prepared) -> None:
     await acreate_table_artifact(rows, key="parts", description=f"{len(parts):,} Parquet {files} of {folder}{more}")
 
 
-async def _summary(ready: Prepared, summary: Summary, title: str) -> None:
+async def _report(title: str, report: Place) -> None:
+    await acreate_link_artifact(
+        _link(report), report.name, key="report", description=f"{title}: money, charts, pictures"
+    )
+
+
+async def _summary(ready: Prepared, summary: Summary, title: str, report: Place) -> None:
     folder = ready.dataset.folder
     lines = [to_markdown(summary, title)]
     latencies = await asyncio.to_thread(_latencies, ready)
@@ -189,7 +198,7 @@ async def _summary(ready: Prepared, summary: Summary, title: str) -> None:
         lines.append(
             "| seconds a picture | |\n|---|---:|\n" + "\n".join(f"| {n} | {s:.1f} |" for n, s in latencies) + "\n"
         )
-    lines.append(f"Dataset: [{folder}]({_link(folder)}), report: [{REPORT}]({_link(folder / REPORT)})")
+    lines.append(f"Dataset: [{folder}]({_link(folder)}), report: [{report.name}]({_link(report)})")
     await acreate_markdown_artifact("\n".join(lines), key="summary", description=f"{title}: what came of the run")
 
 

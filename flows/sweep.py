@@ -51,6 +51,7 @@ async def generate_sweep(
     max_price_per_picture: p.MaxPrice = None,
     fit: p.Fitted = None,
     allow_hosts: p.AllowHosts = None,
+    embed_provenance: p.EmbedProvenance = False,
     models: p.OwnModels = None,
     skip_invalid: p.SkipInvalid = False,
     rate: p.Rate = None,

@@ -15,20 +15,37 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 
+CLI = {path.stem for path in (ROOT / "src" / "fluxbatch").glob("cli_*.py")}
+"""The commands: each is a room of its own that knows no other."""
+
 # From the ground up: a room imports from floors below its own only, so rooms of one floor do not know each other.
 FLOORS = (
-    {"bare", "exit_codes", "outlive", "plain", "unheard"},
+    {"bare", "exit_codes", "outlive", "plain", "similar", "unheard"},
     {"errors"},
-    {"models"},
+    {"models", "provenance"},
     {"manifest", "settings", "simulator"},
     {"budget", "cloudflare", "dataset"},
-    {"dispatch"},
-    {"held", "holder", "job", "progress", "start", "summary"},
+    {"dispatch", "publish", "query", "scores"},
+    {"covered", "held", "holder", "job", "progress", "start", "summary"},
     {"prepare", "report", "steered", "tell", "whereabouts"},
-    {"batch", "budgets", "controls", "drawn", "examine", "ledgers", "listing", "reconciled", "swept"},
-    {"reconcile", "repair", "run", "screen", "watch"},
-    {"chunked", "foreground", "options"},
-    {"cli_budget", "cli_ctl", "cli_ledger", "cli_models", "cli_prefect", "cli_simulate", "cli_status", "cli_sweep"},
+    {
+        "batch",
+        "budgets",
+        "checked",
+        "controls",
+        "drawn",
+        "examine",
+        "export",
+        "ledgers",
+        "listing",
+        "reconciled",
+        "swept",
+        "view",
+    },
+    {"duplicates", "published", "reconcile", "repair", "reported", "run", "screen", "watch"},
+    {"check", "chunked", "foreground", "options"},
+    {"checking"},
+    CLI,
     {"cli", "flows"},
 )
 LEVEL = {room: level for level, rooms in enumerate(FLOORS) for room in rooms}
@@ -45,6 +62,7 @@ PLACES = {
         "src/fluxbatch/manifest/connect.py",
         "src/fluxbatch/outlive.py",
         "src/fluxbatch/simulator/",
+        "src/fluxbatch/view/serve.py",  # the port, taken before the server starts
     },
     "idna": {"src/fluxbatch/manifest/address.py"},
     "PIL": {
@@ -52,27 +70,21 @@ PLACES = {
         "src/fluxbatch/manifest/pixels.py",
         "src/fluxbatch/simulator/painter.py",
     },
+    "onnxruntime": {"src/fluxbatch/scores/onnx.py"},
+    "tokenizers": {"src/fluxbatch/scores/texts.py"},
     "imagehash": {"src/fluxbatch/dataset/image.py"},
     "sqlalchemy": {"src/fluxbatch/budget/"},
     "alembic": {"src/fluxbatch/budget/"},
     "psycopg": {"src/fluxbatch/budget/postgres.py"},
     "sqlite3": set[str](),
     "aiolimiter": {"src/fluxbatch/dispatch/distance.py"},
-    "starlette": {"src/fluxbatch/simulator/"},
-    "uvicorn": {"src/fluxbatch/simulator/"},
-    "typer": {
-        "src/fluxbatch/cli.py",
-        "src/fluxbatch/cli_budget.py",
-        "src/fluxbatch/cli_ctl.py",
-        "src/fluxbatch/cli_ledger.py",
-        "src/fluxbatch/cli_models.py",
-        "src/fluxbatch/cli_simulate.py",
-        "src/fluxbatch/cli_prefect.py",
-        "src/fluxbatch/cli_status.py",
-        "src/fluxbatch/cli_sweep.py",
-        "src/fluxbatch/options.py",
-    },
+    "starlette": {"src/fluxbatch/simulator/", "src/fluxbatch/view/"},
+    "uvicorn": {"src/fluxbatch/simulator/", "src/fluxbatch/view/"},
+    "typer": {"src/fluxbatch/cli.py", "src/fluxbatch/options.py", *(f"src/fluxbatch/{name}.py" for name in CLI)},
+    "huggingface_hub": {"src/fluxbatch/publish/hub.py"},
     "requests": set[str](),
+    "duckdb": {"src/fluxbatch/query/"},
+    "matplotlib": {"src/fluxbatch/report/charts.py"},
 }
 
 # What decides is apart from what does: no clock, no chance, no disk, no loop. (Datetimes come in as arguments.)
@@ -94,6 +106,10 @@ PURE = (
     "cloudflare/outcome.py",
     "cloudflare/wire.py",
     "cloudflare/wording.py",
+    "dataset/card.py",
+    "dataset/card_words.py",
+    "dataset/features.py",
+    "dataset/measures.py",
     "dataset/record.py",
     "manifest/prompts/arrangements.py",
     "manifest/prompts/parts.py",
@@ -106,14 +122,29 @@ PURE = (
     "manifest/prompts/writer.py",
     "manifest/address.py",
     "manifest/netblocks.py",
-    "progress.py",
+    "export/cells.py",
+    "export/names.py",
+    "export/plain_rows.py",
+    "export/template.py",
     "dispatch/drift.py",
     "dispatch/rate.py",
     "dispatch/retry.py",
     "manifest/frame.py",
     "manifest/marks.py",
     "manifest/mentions.py",
-    "report.py",
+    "query/names.py",
+    "report/charts.py",
+    "report/markdown.py",
+    "report/timeline.py",
+    "provenance/facts.py",
+    "provenance/form.py",
+    "provenance/jpeg.py",
+    "provenance/mark.py",
+    "provenance/packet.py",
+    "provenance/png.py",
+    "provenance/webp.py",
+    "publish/target.py",
+    "similar.py",
 )
 IMPURE = {"asyncio", "os", "random", "secrets", "shutil", "socket", "subprocess", "tempfile", "threading", "time"}
 
@@ -267,8 +298,8 @@ def _loaded_by(statement: str) -> set[str]:
 
 
 HEAVY = {
-    "PIL", "aiohttp", "httpx", "imagehash", "jinja2", "numpy", "pandas", "prefect", "pyarrow", "pydantic",
-    "pydantic_settings", "scipy", "sqlalchemy", "starlette", "uvicorn", "yaml",
+    "PIL", "aiohttp", "duckdb", "httpx", "imagehash", "jinja2", "numpy", "onnxruntime", "pandas", "prefect", "pyarrow",
+    "pydantic", "pydantic_settings", "scipy", "sqlalchemy", "starlette", "tokenizers", "uvicorn", "yaml",
 }  # fmt: skip
 
 

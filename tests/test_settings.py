@@ -149,7 +149,7 @@ def test_each_setting_has_its_environment_variable(monkeypatch: pytest.MonkeyPat
         "ledger": "sqlite:////elsewhere/l.sqlite3", "model": "flux-2-dev", "width": 512, "height": 528, "steps": 3,
         "guidance": 2.5, "fit": "cover", "rate": 0.0, "max_in_flight": 7, "rows_per_shard": 9, "skip_invalid": True,
         "resend_failed": 4, "resend_lost": 5, "resend_refused": True, "patience": 1.5, "deadline": 250.0,
-        "allow_hosts": ("images.example.com", "*.example.net:8443"), "refetch": True,
+        "allow_hosts": ("images.example.com", "*.example.net:8443"), "refetch": True, "embed_provenance": True,
         "on_budget": "spread", "max_price_per_picture": "0.05",
         "limit": 6, "sample": 8, "sample_seed": -2, "preview": 10,
         "models": Path("/elsewhere/models.toml"),

@@ -17,6 +17,7 @@ from fluxbatch.budget.rounds import Rounds
 from fluxbatch.budget.selection import Picked
 from fluxbatch.dataset.failures import TOO_DEAR, FailureWriter
 from fluxbatch.dataset.header import Part
+from fluxbatch.dataset.made import refresh_card
 from fluxbatch.dataset.place import put_atomic
 from fluxbatch.dataset.shards import seal
 from fluxbatch.dataset.spool import Spooled
@@ -139,9 +140,16 @@ class Batch:
         if await self._is_ours():
             report = to_markdown(self._summary(), self.prepared.job.manifest.name).encode()
             self._disk(lambda: put_atomic(self.prepared.dataset.folder / REPORT, report))
+            await self._refresh_card()
         await self._write_down(self._summary())
         self.summary = self._summary()  # only now: what went wrong on the way here is told as well
         return self.summary
+
+    async def _refresh_card(self) -> None:
+        try:
+            await self.engine.behind(refresh_card, self.prepared.dataset)
+        except StorageError as error:
+            self.stop.request(StoppedBy.PLATFORM, str(error), error)
 
     async def _is_ours(self) -> bool:
         """Whether the dataset is still this run's to write into: not when another has taken it over."""
@@ -270,6 +278,7 @@ class Batch:
             dataset=prepared.dataset.folder,
             spent_before=prepared.recovery.balance.spent,
             models=summaries_of(self.engine.lanes),
+            rate_per_minute=prepared.job.settings.rate or None,
         )
 
     async def _write_down(self, summary: Summary) -> None:

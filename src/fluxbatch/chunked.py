@@ -25,6 +25,7 @@ from fluxbatch.budget.plan import Plan, make_plan, with_histories
 from fluxbatch.budget.selection import Picked
 from fluxbatch.dataset.chunks import chunks_of
 from fluxbatch.dataset.failures import FAILURES, join_failures
+from fluxbatch.dataset.made import refresh_card
 from fluxbatch.dataset.place import put_atomic
 from fluxbatch.dataset.shards import seal
 from fluxbatch.dispatch.stop import Stop, StoppedBy
@@ -183,6 +184,7 @@ def joined(ready: Prepared, ends: Ends, own: Stop) -> Summary:
     plan = _plan_again(ready)
     summary = _summed_up(ready, plan, ends, stop)
     put_atomic(dataset.folder / REPORT, to_markdown(summary, job.manifest.name).encode())
+    refresh_card(dataset)
     with ready.store.transaction() as tx:
         side.close_run(tx, ready.run, summary.stopped_by, summary.to_json(), job.now_us())
     return summary
@@ -228,6 +230,7 @@ def _summed_up(ready: Prepared, plan: Plan, ends: Ends, stop: Stop) -> Summary:
         dataset=ready.dataset.folder,
         spent_before=ready.recovery.balance.spent,
         models=tuple(_models(one["models"] for one in ends.summaries)),
+        rate_per_minute=ready.job.settings.rate or None,
     )
 
 

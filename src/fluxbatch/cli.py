@@ -9,13 +9,20 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from fluxbatch.cli_budget import budget_app
+from fluxbatch.cli_check import check_pictures
 from fluxbatch.cli_ctl import control_run
+from fluxbatch.cli_doctor import check_all
+from fluxbatch.cli_export import export_dataset
 from fluxbatch.cli_ledger import ledger_app
 from fluxbatch.cli_models import list_models
 from fluxbatch.cli_prefect import prefect_app
+from fluxbatch.cli_publish import publish_dataset
+from fluxbatch.cli_reconcile import reconcile_dataset
+from fluxbatch.cli_report import write_report_of
 from fluxbatch.cli_simulate import serve_simulator
 from fluxbatch.cli_status import show_status
 from fluxbatch.cli_sweep import count_sweep
+from fluxbatch.cli_view import view_dataset
 from fluxbatch.errors import FluxbatchError, ManifestError, UsageError
 from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_INTERRUPTED, EXIT_STOPPED, EXIT_USAGE
 from fluxbatch.options import (
@@ -23,6 +30,7 @@ from fluxbatch.options import (
     BudgetOption,
     ColumnOption,
     DatasetArg,
+    EmbedOption,
     FailedOption,
     FitOption,
     FlightOption,
@@ -46,6 +54,7 @@ from fluxbatch.options import (
     RateOption,
     RefetchOption,
     RefusedOption,
+    ReportOption,
     RunBudgetOption,
     SampleOption,
     SampleSeedOption,
@@ -163,6 +172,7 @@ def run(
     sample_seed: SampleSeedOption = None,
     preview: PreviewOption = None,
     resend_refused: RefusedOption = None,
+    report: ReportOption = None,
     if_running: IfRunningOption = None,
     patience: Annotated[
         float | None, typer.Option(help="Minutes of nothing but trouble after which the run ends. [15]")
@@ -171,6 +181,7 @@ def run(
     own: OwnOption = None,
     allow_hosts: AllowOption = None,
     refetch: RefetchOption = None,
+    embed_provenance: EmbedOption = None,
     simulate: SimulateOption = False,
     ledger: LedgerOption = None,
     json: JsonOption = False,
@@ -189,6 +200,8 @@ def run(
 
     Example: fluxbatch run prompts.csv --out cats --budget 20 --free-only    (every night, for nothing)
 
+    Example: fluxbatch run prompts.csv --out cats --budget 20 --embed-provenance
+
     Example: fluxbatch run prompts.csv --out cats --budget 200 --project cats --run-budget 5 --if-running leave
 
     A pipe that is closed (2>&1 | head, a pager) ends what is shown, not the run; Ctrl-C or SIGTERM stops it, and waits
@@ -205,10 +218,15 @@ def run(
 
 
 app.command("ctl")(control_run)
+app.command("check")(check_pictures)
 app.command("sweep")(count_sweep)
 app.command("models")(list_models)
+app.command("export")(export_dataset)
 app.command("simulate")(serve_simulator)
 app.command("status")(show_status)
+app.command("report")(write_report_of)
+app.command("view")(view_dataset)
+app.command("reconcile")(reconcile_dataset)
 app.add_typer(budget_app, name="budget")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(prefect_app, name="prefect")
@@ -248,64 +266,8 @@ def verify(
     raise typer.Exit(done.exit_code)
 
 
-@app.command()
-def reconcile(
-    dataset: DatasetArg,
-    billed: Annotated[
-        list[str] | None, typer.Option("--billed", help="Settle as billed: KEY, KEY#N, or all. Its bound is spent.")
-    ] = None,
-    not_billed: Annotated[
-        list[str] | None, typer.Option("--not-billed", help="Settle as not billed: KEY, KEY#N, or all.")
-    ] = None,
-    why: Annotated[str | None, typer.Option(help="The reason, kept in the ledger beside each decision.")] = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Do not ask Cloudflare for its figures.")] = False,
-    ledger: LedgerOption = None,
-    json: JsonOption = False,
-) -> None:
-    """What may have been billed: compare the ledger with Cloudflare's figures, and settle what is unknown.
-
-    Nothing is settled but what you name. The token needs Account Analytics: Read besides Workers AI: Read.
-
-    Example: fluxbatch reconcile cats
-
-    Example: fluxbatch reconcile cats --not-billed all --why "invoice of November"
-
-    Exit codes: 0 nothing is unknown, and Cloudflare (if asked) does not say more than the ledger, 2 bad usage, or a run
-    is alive, 4 unknown attempts are left, or Cloudflare says more.
-    """
-    from fluxbatch import reconciled
-    from fluxbatch.dataset.place import place_of
-    from fluxbatch.reconcile import NO_REASON, Wishes
-    from fluxbatch.reconcile import reconcile as compare_and_settle
-    from fluxbatch.settings import load_settings
-
-    wishes = Wishes(billed or (), not_billed or (), why or NO_REASON)
-    found = compare_and_settle(place_of(dataset), load_settings(ledger=ledger), wishes, offline=offline)
-    if json:
-        print(reconciled.to_json(found))  # noqa: T201
-    else:
-        reconciled.show(_console(), found)
-    raise typer.Exit(found.exit_code)
-
-
-@app.command()
-def doctor(
-    out: Annotated[str, typer.Option("--out", help="Where a dataset would be written.")] = ".",
-    model: ModelOption = None,
-    models: ModelsOption = None,
-    ledger: LedgerOption = None,
-) -> None:
-    """Check token, account, model, prices, ledger, disk (or the rights in a store) and clock. Free.
-
-    Example: fluxbatch doctor --out cats --model flux-2-klein-4b
-
-    Example: fluxbatch doctor --out s3://pictures/cats
-    """
-    from fluxbatch.dataset.place import place_of
-    from fluxbatch.examine import examine
-    from fluxbatch.settings import load_settings
-
-    raise typer.Exit(examine(load_settings(model=model, models=models, ledger=ledger), place_of(out), _console()))
+app.command("publish")(publish_dataset)
+app.command("doctor")(check_all)
 
 
 def main() -> NoReturn:

@@ -6,6 +6,7 @@
     │   └── DatasetError            the folder given as dataset cannot be used as one
     │       └── DatasetInUse        a run that is alive holds it
     ├── StorageError                the disk did not keep what it was given; never retried
+    ├── HubError                    the Hugging Face Hub did not take what it was given
     └── LedgerError                 the ledger did not keep what it was given
         ├── AlreadyResolved         an attempt was to be resolved a second time; names the first resolution
         ├── LedgerAway              its server cannot be reached now: it may be back soon
@@ -58,6 +59,10 @@ class DatasetInUse(DatasetError):
 
 class StorageError(FluxbatchError):
     """The disk did not keep what it was given. A failed sync is final: the pages may be gone (fsyncgate)."""
+
+
+class HubError(FluxbatchError):
+    """The Hugging Face Hub cannot be reached, or did not take what it was given: later, the same command may do."""
 
 
 class LedgerError(FluxbatchError):

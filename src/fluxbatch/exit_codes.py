@@ -4,7 +4,7 @@ from __future__ import annotations
 
 EXIT_COMPLETE = 0
 EXIT_WRONG = 1
-"""`verify`, `doctor`: something is not as it should be."""
+"""`verify`, `doctor`: something is not as it should be. `export`: no row fits."""
 EXIT_USAGE = 2
 EXIT_BUDGET = 3
 EXIT_SOME_FAILED = 4

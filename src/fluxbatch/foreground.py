@@ -9,12 +9,13 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 from rich.logging import RichHandler
 
 from fluxbatch import tell
+from fluxbatch.dataset.place import Place
 from fluxbatch.dispatch.stop import Stop, StoppedBy
 from fluxbatch.drawn import moves
 from fluxbatch.errors import DatasetInUse
@@ -51,10 +52,21 @@ def run_in_foreground(job: Job, console: Console, *, as_json: bool, command: str
         return EXIT_INTERRUPTED
     tell.show_summary(console, summary, command)
     console.print(f"dataset  {tell.shown(summary.dataset)}", highlight=False, soft_wrap=True)
-    console.print(f"report   {tell.shown(summary.dataset / REPORT)}", highlight=False, soft_wrap=True)
+    console.print(f"report   {tell.shown(_report(job, summary))}", highlight=False, soft_wrap=True)
     if as_json:
         say(summary.to_json(), sys.stdout)
     return summary.exit_code
+
+
+def _report(job: Job, summary: Summary) -> Place:
+    """Where it is to be looked at. Who does not want to wait for it has what the run has written."""
+    from fluxbatch.reported import report_at_end  # what it draws with is loaded when all is done
+
+    drawn = None
+    if job.settings.report and job.chunk is None:
+        with suppress(KeyboardInterrupt):
+            drawn = report_at_end(summary.dataset, job.settings)
+    return drawn or summary.dataset / REPORT
 
 
 def _left(error: DatasetInUse, console: Console, *, as_json: bool) -> int:

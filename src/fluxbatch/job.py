@@ -19,7 +19,7 @@ from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.kept import KeptReferences
 from fluxbatch.dataset.pictures import Earlier
 from fluxbatch.dataset.place import Place, place_of
-from fluxbatch.dataset.record import RESERVED, VERSION, reserved
+from fluxbatch.dataset.record import VERSION, reserved, unaskable
 from fluxbatch.dispatch.retry import RetryPolicy
 from fluxbatch.errors import UsageError
 from fluxbatch.manifest.address import Allowed
@@ -112,8 +112,7 @@ class Job:
 
     def open_manifest(self) -> Manifest:
         version = Dataset.open(self.out).header.version if Dataset.exists(self.out) else VERSION
-        not_kept = RESERVED - reserved(version)
-        defaults = replace(self.defaults(), not_kept=not_kept)
+        defaults = replace(self.defaults(), not_kept=unaskable(version))
         return open_manifest(self.manifest, defaults, self.columns, self.own, reserved(version), self.places())
 
     def places(self) -> Places:

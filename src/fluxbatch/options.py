@@ -56,6 +56,10 @@ ProjectOption = Annotated[
     str | None,
     typer.Option("--project", help="Name whose budgets apply as well (see `fluxbatch budget set --project`). [none]"),
 ]
+ReportOption = Annotated[
+    bool | None,
+    typer.Option("--report/--no-report", help="Draw report.html at the end. [--report]", show_default=False),
+]
 FreeOption = Annotated[
     bool | None,
     typer.Option(
@@ -90,6 +94,13 @@ AllowOption = Annotated[
 ]
 RefetchOption = Annotated[
     bool | None, typer.Option("--refetch", help="Fetch addresses anew whose pictures are kept already.")
+]
+EmbedOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--embed-provenance",
+        help="Write into each picture, as XMP, that AI made it: model, prompt hash, key, date. No pixel changes.",
+    ),
 ]
 SimulateOption = Annotated[bool, typer.Option("--simulate", help="A simulator on this machine; costs nothing.")]
 LedgerOption = Annotated[str | None, typer.Option(help="Database of the ledger. [one SQLite file per user]")]

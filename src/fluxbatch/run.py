@@ -262,7 +262,8 @@ def _tally(ready: Prepared) -> Tally:
 
 
 def _keeper(ready: Prepared) -> Keeper:
-    return Keeper(ready.spool, ready.dataset.own_schema, ready.run, ready.dataset.header.version)
+    version, marks = ready.dataset.header.version, ready.job.settings.embed_provenance
+    return Keeper(ready.spool, ready.dataset.own_schema, ready.run, version, marks)
 
 
 def _due_of(plan: Plan) -> Counter[str]:

@@ -61,6 +61,8 @@ class Settings(BaseSettings):
     allow_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     """The hosts that references may be fetched from; in the environment with commas between them."""
     refetch: bool = False
+    embed_provenance: bool = False
+    """Each picture says in its own bytes that a machine made it (`provenance/`), before it is kept."""
     resend_failed: int = Field(1, ge=0)
     resend_lost: int = Field(0, ge=0)
     resend_refused: bool = False
@@ -83,6 +85,8 @@ class Settings(BaseSettings):
     preview: int | None = Field(None, ge=1)
     patience: float = Field(15.0, gt=0, allow_inf_nan=False)
     """Minutes of nothing but trouble after which a run gives up."""
+    report: bool = True
+    """Whether a run draws report.html at its end."""
     deadline: float = Field(300.0, gt=0, allow_inf_nan=False)
     """Seconds after which an answer is given up as lost. Cloudflare itself ends a request at about 237 s."""
 

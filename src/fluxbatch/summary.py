@@ -89,6 +89,8 @@ class Summary:
     too_dear: int = 0
     not_selected: int = 0
     """In the manifest, and not asked for by this run; not among `asked`."""
+    rate_per_minute: float | None = None
+    """How many requests were allowed; None: not known."""
 
     @property
     def enough_nano_usd(self) -> int:
@@ -126,6 +128,7 @@ class Summary:
             "not_selected": self.not_selected,
             "rejected": self.rejected,
             "budget_usd": exact(decimal_usd(self.budget_nano_usd)),
+            "spent_in_run_usd": exact(self.spent_in_run.usd),
             "expected_usd": exact(self.expected.usd),
             "left_expected_usd": exact(self.left_expected.usd),
             "spent_usd": exact(self.spent.usd),
@@ -135,6 +138,7 @@ class Summary:
             "requests": self.requests,
             "refusals": self.refusals,
             "peak_in_flight": self.peak_in_flight,
+            "rate_per_minute": self.rate_per_minute,
             "seconds": round(self.seconds, 3),
             "stopped_by": self.stopped_by,
             "reason": self.reason,
@@ -158,6 +162,7 @@ def summarise(
     spent_before: Money,
     models: tuple[ModelSummary, ...] = (),
     not_selected: int = 0,
+    rate_per_minute: float | None = None,
 ) -> Summary:
     """The tally, read once at the end."""
     balance = tally.balance
@@ -189,6 +194,7 @@ def summarise(
         models=models,
         too_dear=tally.too_dear,
         not_selected=not_selected,
+        rate_per_minute=rate_per_minute,
     )
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import yaml
 
 from fluxbatch.dataset import catalogue
+from fluxbatch.dataset.card import Card
 from fluxbatch.dataset.catalogue import CATALOGUE, Dataset
 from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.spool import Spool
@@ -61,14 +63,14 @@ def test_two_that_are_made_at_once_do_not_replace_each_other(tmp_path: Path, mon
 def test_one_that_is_being_made_is_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     second: list[DatasetInUse] = []
 
-    def meanwhile(name: str, simulated: bool) -> str:
+    def meanwhile(card: Card) -> str:
         monkeypatch.undo()
         with pytest.raises(DatasetInUse) as caught:
             Dataset.create(tmp_path, NO_COLUMNS, True)
         second.append(caught.value)
         return "card"
 
-    monkeypatch.setattr(catalogue, "card", meanwhile)
+    monkeypatch.setattr(catalogue, "card_text", meanwhile)
     made = Dataset.create(tmp_path, NO_COLUMNS, True)
     assert len(second) == 1
     assert Dataset.open(tmp_path).id == made.id
@@ -104,7 +106,7 @@ def test_a_card_is_written_and_the_users_own_is_left_alone(tmp_path: Path) -> No
     Dataset.create(tmp_path / 'a "quoted" name: yes', NO_COLUMNS, True)
     card = (tmp_path / 'a "quoted" name: yes' / "README.md").read_text()
     assert "path: data/train-*.parquet" in card
-    assert 'pretty_name: "a \\"quoted\\" name: yes"' in card
+    assert yaml.safe_load(card.split("---\n")[1])["pretty_name"] == 'a "quoted" name: yes'
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "README.md").write_text("my own words")
     Dataset.create(tmp_path / "mine", NO_COLUMNS, True)
@@ -123,7 +125,7 @@ def test_a_folder_without_catalogue_is_said_to_be_no_dataset(tmp_path: Path) -> 
         (1, "", "line 1"),
         (1, "[]", "line 1: is not a JSON object"),
         (1, "{}", "line 1: is not the header"),
-        (1, '{"fluxbatch": "dataset", "version": 3}', "format version 3"),
+        (1, '{"fluxbatch": "dataset", "version": 4}', "format version 4"),
         (1, '{"fluxbatch": "dataset", "version": 1}', "line 1: cannot be read"),
         (2, '{"part": {"file": "data/train-00000.parquet"}}', "line 2: is not a part"),
         (2, '{"part": {"file": "data/tr', "line 2"),
@@ -145,7 +147,7 @@ def test_the_catalogue_can_be_read_by_people_and_other_programs(tmp_path: Path) 
     sealed(dataset, dataset.spool(), 2)
     header, part = (json.loads(line) for line in (dataset.folder / CATALOGUE).read_text().splitlines())
     assert header["own_columns"][:2] == [{"name": "label", "type": "string"}, {"name": "when", "type": "timestamp[ms]"}]
-    assert (header["id"], header["simulated"], header["version"]) == (dataset.id, True, 2)
+    assert (header["id"], header["simulated"], header["version"]) == (dataset.id, True, 3)
     assert (part["part"]["file"], part["part"]["rows"]) == ("data/train-00000.parquet", 2)
 
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fluxbatch.dataset.record import RESERVED, integers, part_schema
+from fluxbatch.dataset.image import inspect
+from fluxbatch.dataset.record import LATER, RESERVED, integers, part_schema
 from fluxbatch.manifest.request import Reference
 from fluxbatch.models.money import charge, decimal_usd
 from tests.dataset.dataset_kit import NO_COLUMNS, WHEN, asked, delivered, jpeg, row_of
@@ -20,7 +21,8 @@ def test_the_columns_stand_in_the_order_that_is_promised() -> None:
         *("image", "prompt", "model", "width", "height", "steps", "guidance", "seed", "sample", "references"),
         *("negative_prompt", "strength"),
         *("id", "row", "key", "label", "score"),
-        *("image_width", "image_height", "format", "size_bytes", "sha256", "phash", "check"),
+        *("image_width", "image_height", "format", "size_bytes", "sha256", "phash"),
+        *("sharpness", "luminance_mean", "luminance_spread", "dominant_color", "check"),
         *(
             "neurons_expected",
             "neurons",
@@ -45,6 +47,8 @@ def test_a_delivery_becomes_one_row_with_all_that_is_known() -> None:
     assert values.pop("image") == {"bytes": jpeg(seed=7), "path": f"{request.key}.jpg"}
     assert len(values.pop("sha256")) == 64
     assert len(values.pop("phash")) == 16
+    measured = inspect(jpeg(seed=7), 64, 48).measured
+    assert measured is not None
     assert values == {
         "prompt": "cat",
         "model": "@cf/black-forest-labs/flux-2-dev",
@@ -66,6 +70,10 @@ def test_a_delivery_becomes_one_row_with_all_that_is_known() -> None:
         "image_height": 48,
         "format": "JPEG",
         "size_bytes": len(jpeg(seed=7)),
+        "sharpness": measured.sharpness,
+        "luminance_mean": measured.luminance_mean,
+        "luminance_spread": measured.luminance_spread,
+        "dominant_color": measured.dominant_color,
         "check": "ok",
         "neurons_expected": Decimal("479.74"),
         "neurons": Decimal("3750.12"),
@@ -85,6 +93,7 @@ def test_bytes_that_are_no_picture_are_kept_and_marked(content: bytes, suffix: s
     assert values["image"]["bytes"] == content
     assert values["image"]["path"].endswith(suffix)
     assert (values["check"], values["format"], values["image_width"], values["phash"]) == ("undecodable", *[None] * 3)
+    assert [values[name] for name in sorted(LATER[3])] == [None] * 4
     assert values["usd"] == Decimal("0.041251320")
 
 

@@ -18,7 +18,7 @@ import pytest
 from fluxbatch.dataset.catalogue import CATALOGUE, Dataset
 from fluxbatch.dataset.header import Header
 from fluxbatch.dataset.own import check_own_schema
-from fluxbatch.dataset.record import LATER, RESERVED, part_schema, picture_row
+from fluxbatch.dataset.record import LATER, RESERVED, VERSION, part_schema, picture_row
 from fluxbatch.dataset.recovery import recover
 from fluxbatch.dataset.repair import mend_catalogue
 from fluxbatch.dataset.shards import seal
@@ -106,7 +106,7 @@ def test_a_new_dataset_has_the_columns_and_its_header_is_made_anew_as_well(tmp_p
     (new.folder / CATALOGUE).unlink()
     mend_catalogue(new.folder, lambda dataset: True)
     again = Dataset.open(new.folder)
-    assert (again.header.version, again.own_schema.names) == (2, [])
+    assert (again.header.version, again.own_schema.names) == (VERSION, [])
 
 
 def test_what_an_old_dataset_has_no_column_for_is_a_complaint_of_the_row(tmp_path: Path) -> None:
@@ -134,4 +134,6 @@ def test_an_own_column_that_was_kept_before_is_kept_still(old: Dataset, tmp_path
 
 
 def test_only_the_later_columns_are_between_the_versions() -> None:
-    assert RESERVED - set(part_schema(NO_COLUMNS, 1).names) == LATER
+    assert RESERVED - set(part_schema(NO_COLUMNS, 1).names) == LATER[2] | LATER[3]
+    assert RESERVED - set(part_schema(NO_COLUMNS, 2).names) == LATER[3]
+    assert set(part_schema(NO_COLUMNS, VERSION).names) == RESERVED

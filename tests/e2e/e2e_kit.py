@@ -94,6 +94,7 @@ class Desk:
             "CLOUDFLARE_API_TOKEN": self.simulator.token,
             "FLUXBATCH_LEDGER": f"sqlite:///{self.ledger}",
             "FLUXBATCH_RATE": "60000",
+            "FLUXBATCH_REPORT": "false",  # two seconds a run; test_e2e_report.py draws it
             "COLUMNS": "200",
             **self.environment,
         }

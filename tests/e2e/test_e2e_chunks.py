@@ -81,6 +81,7 @@ def test_the_chunks_of_a_batch_become_one_dataset_in_the_order_of_the_manifest(d
     assert table(desk.out)["row"].to_pylist() == list(range(1, 23))
     assert len(part_files(desk.out)) == 4
     assert (desk.out / "report.md").read_text().count("22") >= 2
+    assert "22 pictures" in (desk.out / "README.md").read_text()
     assert chunks_of(Dataset.open(desk.out)) == []
     assert desk.command("verify", str(desk.out)).code == 0
     again_ = desk.run(manifest).ended(0).json

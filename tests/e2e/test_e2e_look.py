@@ -14,7 +14,7 @@ import pytest
 from fluxbatch.dataset.catalogue import Dataset
 from tests.e2e.e2e_kit import Desk, part_files, rows, unreachable_address
 
-COMMANDS = ("plan", "run", "status", "verify", "reconcile", "simulate", "doctor")
+COMMANDS = ("plan", "run", "status", "check", "verify", "reconcile", "simulate", "doctor")
 HEAVY = (
     "pyarrow",
     "PIL",

@@ -80,7 +80,8 @@ def test_duckdb(made: Path) -> None:
 def test_the_columns_are_the_promised_ones(made: Path) -> None:
     promised = (
         "image prompt model width height steps guidance seed sample references id row key mood "
-        "image_width image_height format size_bytes sha256 phash check "
+        "image_width image_height format size_bytes sha256 phash "
+        "sharpness luminance_mean luminance_spread dominant_color check "
         "neurons_expected neurons usd attempts latency_s request_id created_at run_id"
     )
     found = table(made).column_names

@@ -68,6 +68,7 @@ class Orchestra:
             "DO_NOT_TRACK": "1",
             "FLUXBATCH_LEDGER": f"sqlite:///{self.ledger}",
             "FLUXBATCH_RATE": "60000",
+            "FLUXBATCH_REPORT": "false",  # a second or two of each run
             "COLUMNS": "200",
             **self.environment,
         }

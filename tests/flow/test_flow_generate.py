@@ -20,9 +20,11 @@ import pytest
 
 from fluxbatch.dataset.catalogue import Dataset, lock_file
 from fluxbatch.dataset.lock import hold
+from fluxbatch.dataset.record import LATER
 from fluxbatch.job import Job
 from fluxbatch.models.money import parse_usd
 from fluxbatch.outlive import CONNECTION
+from fluxbatch.provenance import Provenance, read
 from fluxbatch.settings import load_settings
 from tests.e2e.e2e_kit import REPOSITORY, SMALL_CENTINEURONS, Desk, centineurons, placed, rows, table, until
 from tests.flow.flow_kit import Noted, run_flow
@@ -47,7 +49,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:Exception ignored in. <socket.socket:pytest.PytestUnraisableExceptionWarning"),
 ]
 
-OF_THE_MOMENT = ("image", "sha256", "phash", "size_bytes", "latency_s", "request_id", "created_at", "run_id")
+OF_THE_MOMENT = (
+    *("image", "sha256", "phash", *LATER[3], "size_bytes", "latency_s", "request_id", "created_at", "run_id"),
+)
 """What two runs of one manifest do not share; the simulator writes the request's id into each picture."""
 
 
@@ -99,6 +103,7 @@ def test_a_sweep_is_taken_wherever_a_manifest_is(desk: Desk) -> None:
 
 
 def test_what_prefect_shows_of_a_run(desk: Desk) -> None:
+    desk.environment["FLUXBATCH_REPORT"] = "true"
     state = run_flow(desk, desk.manifest(rows(25)), "2.50", rows_per_shard=10)
     noted = Noted(state)
     assert noted.run.name == "prompts to out flux-2-dev $2.5"
@@ -113,6 +118,9 @@ def test_what_prefect_shows_of_a_run(desk: Desk) -> None:
     assert table_shown["spent in this run"] == "$0.0103125"
     assert table_shown["spent, all runs"] == "$0.0103125 (937.5 neurons)"
     assert "| made | 25 |" in str(noted.artifacts["summary"].data)
+    page = desk.out / "report.html"
+    assert f"[report.html]({page.as_uri()})" in str(noted.artifacts["report"].data)
+    assert page.read_text("utf-8").count('<div class="cell"') == 25
     assert float(str(noted.artifacts["pictures"].data)) == 100.0, "the progress artifact ends full"
 
 
@@ -305,13 +313,15 @@ def test_a_manifest_with_complaints_fails_the_run_and_sends_nothing(desk: Desk) 
     assert not desk.out.exists()
 
 
-def test_other_peoples_headers_and_skipped_rows_work_as_with_the_command(desk: Desk) -> None:
+def test_other_peoples_headers_skipped_rows_and_marks_work_as_with_the_command(desk: Desk) -> None:
     path = desk.folder / "p.tsv"
     path.write_text("Prompt\tSteps\nx\tmany\n\tnone\n")
-    sizes = {"width": 256, "height": 256, "steps": 4}
-    state = run_flow(desk, path, columns={"prompt": "Prompt"}, own_columns=["Steps"], skip_invalid=True, **sizes)
+    more = {"width": 256, "height": 256, "steps": 4, "embed_provenance": True}
+    state = run_flow(desk, path, columns={"prompt": "Prompt"}, own_columns=["Steps"], skip_invalid=True, **more)
     assert (_result(state)["made"], _result(state)["rejected"]) == (1, 1)
-    assert table(desk.out)["Steps"].to_pylist() == ["many"]
+    (row,) = table(desk.out).to_pylist()
+    assert row["Steps"] == "many"
+    assert read(row["image"]["bytes"]) == Provenance.of(row["model"], "x", row["key"], row["created_at"])
 
 
 def test_a_budget_in_exact_decimals_is_kept_exactly(desk: Desk) -> None:

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fluxbatch.dataset import files, lock, place
-from fluxbatch.dataset.card import card
+from fluxbatch.dataset.card import Card, card_text
 from fluxbatch.dataset.claim import claimed
 from fluxbatch.dataset.header import Header, Part, PriceList
 from fluxbatch.dataset.lines import CATALOGUE as CATALOGUE  # readers of the dataset know it from here
@@ -86,7 +86,8 @@ class Dataset:
             _refuse_occupied(folder)
             readme = folder / "README.md"
             if not readme.exists():
-                place.put_atomic(readme, card(folder.resolve().name, simulated).encode())
+                first = Card(folder.resolve().name, part_schema(header.own_schema, header.version), simulated)
+                place.put_atomic(readme, card_text(first).encode())
             dataset = cls(folder, header, ())
             dataset._write(())  # last: what has a catalogue is complete
         return dataset

@@ -11,8 +11,10 @@ import itertools
 import os
 import re
 import secrets
+import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +26,8 @@ _lost: dict[Path, str] = {}  # folders whose sync has failed, and what was said 
 _syncing = threading.Lock()
 _TEMP_NAME = re.compile(r"\..+\.[0-9]+-[0-9a-f]+-[0-9]+\.tmp")  # a user's own .x.tmp in the folder is not ours
 _number = itertools.count()  # next() on it is atomic, so threads never share a name
+
+_SYNCS = 16
 
 _FULL = "free some space there, then run the same command again: it goes on from what is kept"
 _REMEDIES = {
@@ -177,6 +181,42 @@ def make_folders(path: Path) -> None:
         except OSError as error:
             raise storage_error(folder, error, "could not be made") from error
         sync_folder(folder.parent)
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that nobody looks for yet, in a folder that is made if need be. It lasts after `sync_many`."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def sync_many(paths: Sequence[Path]) -> None:
+    """Make written files and their names durable: some at a time, because a disk takes many syncs as one."""
+    with ThreadPoolExecutor(_SYNCS, thread_name_prefix="sync") as pool:
+        for _ in pool.map(_sync_file, paths):
+            pass
+    for folder in sorted({path.parent for path in paths}):
+        sync_folder(folder)
+
+
+def _sync_file(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            _sync(file.fileno())
+    except OSError as error:
+        raise storage_error(path, error, "could not be synced") from error
+
+
+def remove_tree(folder: Path) -> None:
+    """Remove a folder and all that is in it."""
+    try:
+        shutil.rmtree(folder)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise storage_error(folder, error, "could not be removed") from error
 
 
 def leftovers(folder: Path) -> Iterator[Path]:

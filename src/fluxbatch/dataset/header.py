@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from fluxbatch.dataset.record import VERSION
 
-VERSIONS = (1, VERSION)
+VERSIONS = range(1, VERSION + 1)
 CHECK_DIGITS = 16
 RUN_SECOND = len("20261122T120000Z")
 """A run's id begins with the second in which it began; what follows tells runs apart and has no order."""

@@ -33,8 +33,8 @@ _GAP_BYTES = 64 * 1024
 """Between two pictures stand a length and, at times, the head of a page: far less than this."""
 
 
-class _Group(NamedTuple):
-    """A row group: its part's file, its number in that, and the number of its first row over the whole dataset."""
+class Group(NamedTuple):
+    """A row group: its part's file, its number in that, and the number of its first row, as whoever asks counts."""
 
     path: Place
     number: int
@@ -49,6 +49,27 @@ class _Spot(NamedTuple):
     sha256: str
 
 
+class Contents:
+    """The bytes of pictures by where they stand. A row group is looked through once, when its first one is asked for.
+    For any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._spots: dict[Group, Sequence[_Spot]] = {}
+
+    def get(self, group: Group, row: int) -> bytes:
+        """The picture of a row (by the same count as the group's first one), as its hash says that it was written.
+        Damaged and StorageError are the disk's."""
+        with self._lock:
+            if group not in self._spots:
+                self._spots[group] = _spots_of(group)
+            spot = self._spots[group][row - group.first]
+        content = _read(group.path, spot) if spot.start is not None else _read_row(group, row - group.first)
+        if hashlib.sha256(content).hexdigest() != spot.sha256:
+            raise Damaged(f"{group.path}: a picture is not what was written; `fluxbatch verify --repair` mends it")
+        return content
+
+
 class Pictures:
     """The sealed pictures of one dataset, opened for reading. For any thread.
 
@@ -58,8 +79,8 @@ class Pictures:
     def __init__(self, folder: Place) -> None:
         self._dataset = Dataset.open(folder)
         self._lock = threading.Lock()
-        self._groups: list[_Group] = []
-        self._spots: dict[int, Sequence[_Spot]] = {}
+        self._groups: list[Group] = []
+        self._contents = Contents()
         self._by_id: dict[str, list[int]] | None = None
         keys: list[str] = []
         for group, found in self._columns("key"):
@@ -74,15 +95,7 @@ class Pictures:
         place = self._place(wanted)
         row = self._rows[place]
         number = bisect_right(self._groups, row, key=lambda group: group.first) - 1
-        group = self._groups[number]
-        with self._lock:
-            if number not in self._spots:
-                self._spots[number] = _spots_of(group)
-            spot = self._spots[number][row - group.first]
-        content = _read(group.path, spot) if spot.start is not None else _read_row(group, row - group.first)
-        if hashlib.sha256(content).hexdigest() != spot.sha256:
-            raise Damaged(f"{group.path}: a picture is not what was written; `fluxbatch verify --repair` mends it")
-        return content, self._keys[place]
+        return self._contents.get(self._groups[number], row), self._keys[place]
 
     def _place(self, wanted: str) -> int:
         """The one picture that is wanted, as its place among the sorted keys."""
@@ -121,7 +134,7 @@ class Pictures:
             )
         return Unusable(f"{folder} has no picture {shown(wanted)}", f"take a key from its parts; {status}")
 
-    def _columns(self, name: str) -> Iterator[tuple[_Group, list[str]]]:
+    def _columns(self, name: str) -> Iterator[tuple[Group, list[str]]]:
         """A column of texts, row group by row group."""
         first = 0
         for part in self._dataset.parts:
@@ -129,8 +142,22 @@ class Pictures:
             with opened(path) as file:
                 for number in range(file.num_row_groups):
                     values = _values(path, file, number, name)
-                    yield _Group(path, number, first), values
+                    yield Group(path, number, first), values
                     first += len(values)
+
+
+def contents_of(path: Place, rows: Sequence[int]) -> Iterator[tuple[int, bytes]]:
+    """Some of a part's pictures, by their row in it (in order, each once): a few in memory at a time. Row groups that
+    have none of them are not read. Damaged when the part cannot be read."""
+    with opened(path) as file:
+        first = 0
+        for number in range(file.num_row_groups):
+            behind = first + file.metadata.row_group(number).num_rows
+            wanted = set(rows[bisect_left(rows, first) : bisect_left(rows, behind)])
+            if wanted:
+                contents = _contents(Group(path, number, first), file)
+                yield from ((row, content) for row, content in enumerate(contents, first) if row in wanted)
+            first = behind
 
 
 class Earlier:
@@ -155,7 +182,7 @@ class Earlier:
             raise Unusable(problem, f"see `fluxbatch status {folder}`") from None
 
 
-def _spots_of(group: _Group) -> Sequence[_Spot]:
+def _spots_of(group: Group) -> Sequence[_Spot]:
     """Where the pictures of a row group lie: each is looked for behind the one before."""
     spots = []
     with opened(group.path) as file, group.path.open("rb") as raw:
@@ -168,7 +195,7 @@ def _spots_of(group: _Group) -> Sequence[_Spot]:
     return spots
 
 
-def _contents(group: _Group, file: pq.ParquetFile) -> Iterator[bytes]:
+def _contents(group: Group, file: pq.ParquetFile) -> Iterator[bytes]:
     try:
         for batch in file.iter_batches(
             _ROWS_PICTURES, row_groups=[group.number], columns=[PICTURES], use_threads=False
@@ -203,7 +230,7 @@ def _read(path: Place, spot: _Spot) -> bytes:
         raise Damaged(f"{path}: {error}") from error
 
 
-def _read_row(group: _Group, row: int) -> bytes:
+def _read_row(group: Group, row: int) -> bytes:
     """By reading its row group: for a part that was written again in another way."""
     with opened(group.path) as file:
         for number, content in enumerate(_contents(group, file)):

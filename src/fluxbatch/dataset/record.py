@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import pyarrow as pa
 
-from fluxbatch.dataset.image import Picture, suffix_of
+from fluxbatch.dataset.image import Measured, Picture, suffix_of
 from fluxbatch.dataset.own import fit_row
 from fluxbatch.manifest.request import ImageRequest
 from fluxbatch.models.money import Money
@@ -58,6 +58,11 @@ def _image(delivery: Delivery) -> dict[str, object]:
     return {"bytes": delivery.content, "path": f"{delivery.request.key}{suffix}"}
 
 
+def _measured(name: str) -> Callable[[Picture], Any]:
+    assert name in Measured.__slots__
+    return lambda picture: getattr(picture.measured, name, None)
+
+
 ASKED: tuple[Column[Delivery], ...] = (
     Column("image", IMAGE, _image),
     Column("prompt", pa.string(), lambda d: d.request.prompt),
@@ -81,7 +86,11 @@ LOOKED: tuple[Column[Picture], ...] = (
     Column("format", pa.string(), lambda p: p.format),
     Column("size_bytes", pa.int64(), lambda p: p.size_bytes),
     Column("sha256", pa.string(), lambda p: p.sha256),
-    Column("phash", pa.string(), lambda p: p.phash),
+    Column("phash", pa.string(), _measured("phash")),
+    Column("sharpness", pa.float64(), _measured("sharpness")),
+    Column("luminance_mean", pa.float64(), _measured("luminance_mean")),
+    Column("luminance_spread", pa.float64(), _measured("luminance_spread")),
+    Column("dominant_color", pa.string(), _measured("dominant_color")),
     Column("check", pa.string(), lambda p: p.check),
 )
 MADE: tuple[Column[Delivery], ...] = (
@@ -95,29 +104,53 @@ MADE: tuple[Column[Delivery], ...] = (
     Column("run_id", pa.string(), lambda d: d.run_id),
 )
 
-VERSION = 2
-"""Of the columns. A dataset keeps those that it was made with, so that its parts are read together: version 1 has no
-`LATER` ones."""
-LATER = frozenset({"negative_prompt", "strength"})
+VERSION = 3
+"""Of the columns. A dataset keeps those that it was made with, so that its parts are read together."""
+LATER: Mapping[int, frozenset[str]] = {
+    2: frozenset({"negative_prompt", "strength"}),
+    3: frozenset({"sharpness", "luminance_mean", "luminance_spread", "dominant_color"}),
+}
+"""The columns that a version has brought: datasets of earlier ones have none of them."""
 
 RESERVED = frozenset(c.name for c in ASKED) | frozenset(c.name for c in LOOKED) | frozenset(c.name for c in MADE)
 """All column names that a part has besides the user's own."""
 
 
+def missing(version: int) -> frozenset[str]:
+    """The columns that datasets of this version do not have yet."""
+    return frozenset[str]().union(*(names for since, names in LATER.items() if since > version))
+
+
+@lru_cache(maxsize=8)
 def asked_columns(version: int) -> tuple[Column[Delivery], ...]:
     """What was asked, in the columns of a dataset of this version."""
-    return ASKED if version > 1 else tuple(column for column in ASKED if column.name not in LATER)
+    return _without(ASKED, version)
+
+
+@lru_cache(maxsize=8)
+def looked_columns(version: int) -> tuple[Column[Picture], ...]:
+    """What a look at the picture says, in the columns of a dataset of this version."""
+    return _without(LOOKED, version)
+
+
+def _without(columns: tuple[Column[S], ...], version: int) -> tuple[Column[S], ...]:
+    return tuple(column for column in columns if column.name not in missing(version))
+
+
+def unaskable(version: int) -> frozenset[str]:
+    """What a row may ask for today, and a dataset of this version has no column for."""
+    return missing(version) & {column.name for column in ASKED}
 
 
 def reserved(version: int) -> frozenset[str]:
     """All column names that a part of such a dataset has besides the user's own."""
-    return RESERVED if version > 1 else RESERVED - LATER
+    return RESERVED - missing(version)
 
 
 @lru_cache(maxsize=8)
 def part_schema(own: pa.Schema, version: int = VERSION) -> pa.Schema:
     """The columns of a part: what was asked, the user's own (`own.kept_schema`), what was made."""
-    fields = [*_fields(asked_columns(version)), *own, *_fields(LOOKED), *_fields(MADE)]
+    fields = [*_fields(asked_columns(version)), *own, *_fields(looked_columns(version)), *_fields(MADE)]
     return pa.schema(fields, metadata={b"huggingface": HUGGING_FACE})
 
 
@@ -125,7 +158,9 @@ def columns_of(part: pa.Schema) -> tuple[pa.Schema, int]:
     """The user's own columns of a part's schema, which stand between ours, and the version of ours."""
     names = part.names
     first, last = names.index(ASKED[-1].name) + 1, names.index(LOOKED[0].name)
-    return pa.schema([part.field(index) for index in range(first, last)]), 2 if LATER & set(names[:first]) else 1
+    ours = {*names[:first], *names[last:]}
+    version = max((since for since, columns in LATER.items() if columns & ours), default=1)
+    return pa.schema([part.field(index) for index in range(first, last)]), version
 
 
 def _fields(columns: tuple[Column[Any], ...]) -> list[pa.Field]:
@@ -141,7 +176,7 @@ def picture_row(delivery: Delivery, own: pa.Schema, version: int = VERSION) -> p
     arrays = [
         *_values(_ASKED[version], asked_columns(version), delivery),
         *fit_row(own_row, own),
-        *(pa.nulls(1, column.type) for column in LOOKED),
+        *(pa.nulls(1, column.type) for column in looked_columns(version)),
         *_values(_MADE, MADE, delivery),
     ]
     return pa.RecordBatch.from_arrays(arrays, schema=part_schema(own, version))
@@ -149,12 +184,14 @@ def picture_row(delivery: Delivery, own: pa.Schema, version: int = VERSION) -> p
 
 def looked_at(row: pa.RecordBatch, picture: Picture) -> pa.RecordBatch:
     """The row, with what a look at its picture said."""
+    names = row.schema.names
+    first, last = names.index(LOOKED[0].name), names.index(MADE[0].name)  # the user's own may have a later one's name
     seen = dict(zip((column.name for column in LOOKED), _values(_LOOKED, LOOKED, picture), strict=True))
-    arrays = [seen.get(name, array) for name, array in zip(row.schema.names, row.columns, strict=True)]
+    arrays = [*row.columns[:first], *(seen[name] for name in names[first:last]), *row.columns[last:]]
     return pa.RecordBatch.from_arrays(arrays, schema=row.schema)
 
 
-_ASKED = {version: pa.struct(_fields(asked_columns(version))) for version in (1, VERSION)}
+_ASKED = {version: pa.struct(_fields(asked_columns(version))) for version in (1, *LATER)}
 _LOOKED, _MADE = (pa.struct(_fields(columns)) for columns in (LOOKED, MADE))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -28,6 +29,9 @@ from fluxbatch.dataset.spool import Spool, Spooled
 from fluxbatch.manifest.request import ImageRequest, content_digest, request_key
 from fluxbatch.models.catalogue import DEFAULT_MODEL
 from fluxbatch.models.money import ZERO, Money
+from fluxbatch.provenance import Provenance, mark
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,8 @@ class Keeper:
     run: str
     version: int = VERSION
     """Of the dataset's columns."""
+    marks: bool = False
+    """Whether each picture says in its own bytes where it comes from."""
 
     def warm(self) -> None:
         """Load what a first picture would wait for: Pillow's plugins, scipy, what pyarrow imports for its first row."""
@@ -64,6 +70,8 @@ class Keeper:
             return Answer(outcome, None, Money())
         # Without the header the bound is booked: the guard may count too much, never too little.
         actual = request.quote.bound if outcome.charge is None else outcome.charge
+        if self.marks:  # from here on it is the picture: hashed, spooled, looked at
+            outcome = replace(outcome, content=_with_mark(outcome.content, request, at))
         delivery = Delivery(
             request=request,
             content=outcome.content,
@@ -76,6 +84,14 @@ class Keeper:
         )
         row = picture_row(delivery, self.own, self.version)
         return Answer(outcome, self.spool.put(row, attempt.key, attempt.number), actual)
+
+
+def _with_mark(content: bytes, request: ImageRequest, at: datetime) -> bytes:
+    """What cannot be marked was paid for as well: it is kept as it came, and that is told."""
+    found = mark(content, Provenance.of(request.model.id, request.prompt, request.key, at))
+    if found.unmarked is not None:
+        log.warning("picture %s has no mark of its provenance: it %s", request.key, found.unmarked)
+    return found.content
 
 
 def look(kept: Spooled, content: bytes, request: ImageRequest) -> Spooled:
