@@ -12,7 +12,12 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.e2e_kit import SMALL_CENTINEURONS, Desk, assert_adds_up, centineurons, rows, table, until
+from fluxbatch import chunked
+from fluxbatch.chunked import Ends, joined
+from fluxbatch.dispatch.stop import Stop
+from tests.e2e.e2e_kit import SMALL_CENTINEURONS, Desk, assert_adds_up, centineurons, placed, rows, table, until
+from tests.e2e.test_e2e_chunks import begun as begun_in_chunks
+from tests.e2e.test_e2e_chunks import job_of
 
 OPTIONS = ("--budget", "5", "--json", "--max-in-flight", "4")
 
@@ -126,3 +131,18 @@ def test_nothing_goes_beyond_what_the_run_was_started_with(desk: Desk):
         assert f"more than the {most}" in desk.command("ctl", str(desk.out), *words).ended(2).err
     process.send_signal(signal.SIGINT)
     ended(process, 130)
+
+
+def test_what_is_said_to_a_batch_in_chunks_holds_for_a_chunk_that_begins_later(desk: Desk):
+    """Both are stopped by one word, though neither has a lease yet; the next batch is not."""
+    manifest = desk.manifest(rows(8))
+    with placed(desk.folder, desk.variables()):
+        job = job_of(manifest, desk.out)
+    with begun_in_chunks(desk, job, 2) as (ready, chunks):
+        desk.command("ctl", str(desk.out), "stop", "--no-wait").ended(0)
+        with placed(desk.folder, desk.variables()):
+            summaries = [chunked.made(job, chunk) for chunk in chunks]
+        assert [(one.made, one.stopped_by) for one in summaries] == [(0, "signal"), (0, "signal")]
+        summary = joined(ready, Ends([one.to_dict() for one in summaries]), Stop())
+    assert (summary.exit_code, summary.left, desk.requests) == (130, 8, 0)
+    assert desk.run(manifest).ended(0).json["made"] == 8
