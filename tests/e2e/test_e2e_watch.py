@@ -55,6 +55,13 @@ def test_lines_and_objects_tell_of_the_run_until_it_has_ended(desk: Desk) -> Non
 def test_a_terminal_elsewhere_draws_the_run_from_the_ledger_alone(desk: Desk) -> None:
     """As on another machine: the dataset's folder is not there, its name and the ledger are."""
     process = paused(desk, 40)
+    stranger = desk.start("status", str(desk.out), *WATCH)
+    assert stranger.stdout is not None
+    stranger.stdout.readline()
+    stranger.send_signal(signal.SIGINT)
+    assert stranger.wait(10) == 130
+    assert "Traceback" not in stranger.communicate()[1]
+    assert process.poll() is None, "who stops watching stops nothing"
     hidden = desk.folder / "hidden"
     shutil.move(desk.out / "catalogue.jsonl", hidden)
 
@@ -69,27 +76,18 @@ def test_a_terminal_elsewhere_draws_the_run_from_the_ledger_alone(desk: Desk) ->
 
 
 def test_one_that_was_killed_ends_the_watching_and_one_that_is_not_there_is_told(desk: Desk) -> None:
-    process = begun(desk, 400)
+    process = paused(desk, 24)
     watching = desk.start("status", str(desk.out), *WATCH)
     assert watching.stdout is not None
-    assert "/400" in watching.stdout.readline()
+    assert "/24" in watching.stdout.readline()
     process.send_signal(signal.SIGKILL)
     process.communicate()
     out, err = watching.communicate(timeout=30)
     assert "it left no summary: it was ended from outside" in out, err
     said = desk.command("status", str(desk.out), "--watch").ended(0)
     assert said.out.startswith("No run is going on.")
+    desk.simulator.change(latency_s=0.01)
+    told = desk.run(desk.manifest(rows(24)), "--resend-lost", "1").ended(0).json
+    assert told["already"] + told["made"] == 24, "the pause went with the run that it was said to"
     assert "no such dataset" in desk.command("status", str(desk.folder / "nothing"), "--watch").ended(2).err
     assert "--every" in desk.command("status", str(desk.out), "--every", "3").ended(2).err
-
-
-def test_who_stops_watching_stops_nothing(desk: Desk) -> None:
-    process = paused(desk, 40)
-    watching = desk.start("status", str(desk.out), *WATCH)
-    assert watching.stdout is not None
-    watching.stdout.readline()
-    watching.send_signal(signal.SIGINT)
-    assert watching.wait(10) == 130
-    assert "Traceback" not in watching.communicate()[1]
-    desk.command("ctl", str(desk.out), "resume", "--no-wait").ended(0)
-    assert process.wait(30) == 0
