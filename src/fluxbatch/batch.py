@@ -32,6 +32,7 @@ from fluxbatch.manifest.request import ImageRequest
 from fluxbatch.models.money import ZERO, Money, exact
 from fluxbatch.prepare import Prepared, histories_of, now_text
 from fluxbatch.report import REPORT, to_markdown
+from fluxbatch.steered import Live
 from fluxbatch.summary import Summary, summaries_of, summarise
 
 Asked = tuple[ImageRequest, History]
@@ -60,6 +61,7 @@ class Batch:
     engine: Engine
     failures: FailureWriter
     started_s: float
+    live: Live
     summary: Summary | None = None
     is_cut_off: bool = False
     """The lease is lost, or nobody can say whether it is."""

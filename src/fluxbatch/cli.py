@@ -10,6 +10,7 @@ import typer
 
 from fluxbatch.cli_budget import budget_app
 from fluxbatch.cli_check import check_pictures
+from fluxbatch.cli_ctl import control_run
 from fluxbatch.cli_doctor import check_all
 from fluxbatch.cli_export import export_dataset
 from fluxbatch.cli_ledger import ledger_app
@@ -19,6 +20,7 @@ from fluxbatch.cli_publish import publish_dataset
 from fluxbatch.cli_reconcile import reconcile_dataset
 from fluxbatch.cli_report import write_report_of
 from fluxbatch.cli_simulate import serve_simulator
+from fluxbatch.cli_status import show_status
 from fluxbatch.cli_sweep import count_sweep
 from fluxbatch.cli_view import view_dataset
 from fluxbatch.errors import FluxbatchError, ManifestError, UsageError
@@ -215,30 +217,19 @@ def run(
     raise typer.Exit(run_in_foreground(job, _console(stderr=True), as_json=json, command=_same_command()))
 
 
+app.command("ctl")(control_run)
 app.command("check")(check_pictures)
 app.command("sweep")(count_sweep)
 app.command("models")(list_models)
 app.command("export")(export_dataset)
 app.command("simulate")(serve_simulator)
+app.command("status")(show_status)
 app.command("report")(write_report_of)
 app.command("view")(view_dataset)
 app.command("reconcile")(reconcile_dataset)
 app.add_typer(budget_app, name="budget")
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(prefect_app, name="prefect")
-
-
-@app.command()
-def status(dataset: DatasetArg, ledger: LedgerOption = None, json: JsonOption = False) -> None:
-    """A dataset's books: pictures, money, and every charge that is not known.
-
-    Example: fluxbatch status cats
-    """
-    from fluxbatch.dataset.place import place_of
-    from fluxbatch.examine import show_status_of
-    from fluxbatch.settings import load_settings
-
-    show_status_of(place_of(dataset), load_settings(ledger=ledger), _console(), as_json=json)
 
 
 @app.command()

@@ -17,6 +17,7 @@ from rich.logging import RichHandler
 from fluxbatch import tell
 from fluxbatch.dataset.place import Place
 from fluxbatch.dispatch.stop import Stop, StoppedBy
+from fluxbatch.drawn import moves
 from fluxbatch.errors import DatasetInUse
 from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_INTERRUPTED
 from fluxbatch.job import Job
@@ -137,7 +138,7 @@ class _Plain(logging.Formatter):
 
 def _log_to(console: Console) -> None:
     handler: logging.Handler
-    if console.is_terminal:
+    if moves(console):
         handler = RichHandler(console=console, show_path=False, markup=False, highlighter=None)
         handler.setFormatter(_Plain("%(message)s"))
     else:

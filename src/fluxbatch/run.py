@@ -16,9 +16,9 @@ import random
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from pydantic import SecretStr
 
 from fluxbatch.batch import Batch, Shard
 from fluxbatch.budget import store as side
+from fluxbatch.budget.entries import Learned
 from fluxbatch.budget.journal import Journal, ThreadJournal
 from fluxbatch.budget.plan import Plan
 from fluxbatch.cloudflare.client import Client
@@ -35,20 +36,24 @@ from fluxbatch.dataset.failures import FailureWriter
 from fluxbatch.dataset.place import Place
 from fluxbatch.dispatch.adapt import Gate, first_flight
 from fluxbatch.dispatch.ahead import Ahead
+from fluxbatch.dispatch.distance import Grid
 from fluxbatch.dispatch.engine import Engine, Offload, Sender
 from fluxbatch.dispatch.fair import Shares
+from fluxbatch.dispatch.halt import Halt
 from fluxbatch.dispatch.hold import Hold
 from fluxbatch.dispatch.keep import Keeper
 from fluxbatch.dispatch.lane import Lane
 from fluxbatch.dispatch.lanes import Lanes, end_by
 from fluxbatch.dispatch.pace import Pace
 from fluxbatch.dispatch.retry import Quota
+from fluxbatch.dispatch.steering import Steering
 from fluxbatch.dispatch.stop import Stop, StoppedBy
 from fluxbatch.dispatch.tally import Tally
 from fluxbatch.errors import FluxbatchError, LedgerError, UsageError
 from fluxbatch.job import Job, credentials_of
 from fluxbatch.models.catalogue import Model
 from fluxbatch.prepare import Prepared
+from fluxbatch.steered import Live, steered
 
 log = logging.getLogger(__name__)
 
@@ -92,6 +97,8 @@ class World:
     """For what nobody waits for."""
     now: Callable[[], float] = time.time
     chance: random.Random = field(default_factory=random.Random)
+    is_steered: bool = True
+    """Whether the run tells the ledger how it stands, and hears there what is wished of it."""
 
 
 @asynccontextmanager
@@ -143,10 +150,11 @@ async def batch_in(world: World, ready: Prepared) -> AsyncIterator[Batch]:
         run, dataset, manifest = ready.run, ready.dataset.id, str(ready.job.manifest)
         began_us = ready.job.now_us()
         await world.journal.do(lambda tx: side.open_run(tx, run, dataset, manifest, began_us))
-        batch = Batch(ready, world.journal, _engine(ready, world), failures, time.monotonic())
+        live = _live(ready, world)
+        batch = Batch(ready, world.journal, live.engine, failures, time.monotonic(), live)
         if ready.recovery.too_dear is not None:
             batch.stop.request(StoppedBy.PLATFORM, ready.recovery.too_dear)
-        async with _heartbeats(batch):
+        async with _heartbeats(batch), _steered(batch, world):
             yield batch
             await batch.close()
 
@@ -177,6 +185,18 @@ async def _beat(batch: Batch) -> None:
         batch.stop.request(StoppedBy.PLATFORM, str(error), error)
 
 
+def _steered(batch: Batch, world: World) -> AbstractAsyncContextManager[None]:
+    ready = batch.prepared
+    if not world.is_steered:
+        return contextlib.nullcontext()
+    return steered(batch.live, batch.journal, ready.dataset.id, ready.run, _holder(ready))
+
+
+def _holder(ready: Prepared) -> str:
+    """Whose wishes count: the batch's, for a chunk of it."""
+    return ready.run if ready.job.chunk is None else ready.job.chunk.batch
+
+
 @contextlib.contextmanager
 def _responsive() -> Iterator[None]:
     """The event loop must not wait 5 ms for its turn whenever a worker thread is busy, nor 100 ms for a collection of
@@ -198,10 +218,20 @@ def _offload(executor: Executor) -> Offload:
     return offload
 
 
-def _engine(ready: Prepared, world: World) -> Engine:
+def _live(ready: Prepared, world: World) -> Live:
+    """The engine, and what steers it."""
+    settings, stop, halt, learned = ready.job.settings, Stop(), Halt(), _learned(ready)
+    pace = _pace(ready, world, learned)
+    stop.tell(pace.close)
+    lanes = _lanes(ready, learned, stop, pace, halt)
+    engine = _engine(ready, world, stop, lanes)
+    steering = Steering(halt, pace, engine.exposed, stop, settings.max_in_flight)
+    return Live(engine, steering, settings.rate or None)
+
+
+def _engine(ready: Prepared, world: World, stop: Stop, lanes: Lanes) -> Engine:
     job, plan = ready.job, ready.plan
-    stop, ahead = Stop(), Ahead(_due_of(plan))
-    lanes = _lanes(ready, world, stop)
+    ahead = Ahead(_due_of(plan))
     lanes.on_end = ahead.give_up
     return Engine(
         dataset=ready.dataset.id,
@@ -244,19 +274,29 @@ def _due_of(plan: Plan) -> Counter[str]:
     return due
 
 
-def _lanes(ready: Prepared, world: World, stop: Stop) -> Lanes:
-    """One lane a model, on one pace: the limit is the account's, over all models."""
-    job, settings, due = ready.job, ready.job.settings, _due_of(ready.plan)
-    learned = ready.store.read(lambda tx: {model: side.recall(tx, job.account, model) for model in due})
+def _learned(ready: Prepared) -> Mapping[str, Learned | None]:
+    """What earlier runs have learned about each model that is due."""
+    account = ready.job.account
+    return ready.store.read(lambda tx: {model: side.recall(tx, account, model) for model in _due_of(ready.plan)})
+
+
+def _pace(ready: Prepared, world: World, learned: Mapping[str, Learned | None]) -> Pace:
+    """The account's, over all models."""
+    account, limit = ready.job.account, ready.job.settings.rate or None
     rates = [one.rate_per_minute for one in learned.values() if one is not None and one.rate_per_minute is not None]
-    pace = Pace(world.journal, job.account, settings.rate or None, max(rates, default=None), world.now, ready.run)
-    stop.tell(pace.close)
+    grid = Grid(ready.dataset.id, _holder(ready))
+    return Pace(world.journal, account, limit, max(rates, default=None), world.now, ready.run, grid)
+
+
+def _lanes(ready: Prepared, learned: Mapping[str, Learned | None], stop: Stop, pace: Pace, halt: Halt) -> Lanes:
+    """One lane a model, on one pace."""
+    settings, due = ready.job.settings, _due_of(ready.plan)
 
     def open_lane(model: Model, its_stop: Stop, give_up: Callable[[str], None]) -> Lane:
         known = learned.get(model.id)
         gate = Gate(first_flight(settings.max_in_flight, known, paced=settings.rate > 0))
-        hold, to = Hold(settings.patience * 60.0, give_up), f" to {model.name}" if len(due) > 1 else ""
-        lane = Lane(gate, pace, hold, its_stop, Quota(due[model.id]), to, model.id)
+        hold, to = Hold(settings.patience * 60.0, give_up, halt.awake_s), f" to {model.name}" if len(due) > 1 else ""
+        lane = Lane(gate, pace, hold, its_stop, Quota(due[model.id]), to, model.id, halt)
         pace.recall(lane, None if known is None else known.rate_per_minute)
         return lane
 

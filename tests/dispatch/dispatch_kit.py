@@ -8,28 +8,31 @@ import json
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy.engine import Connection
 
-from fluxbatch.budget import ledger
+from fluxbatch.budget import ledger, wishes
 from fluxbatch.budget.entries import NEVER_SENT, AttemptId, Balance, End, History, Learned
 from fluxbatch.budget.store import Store
 from fluxbatch.cloudflare.outcome import Broken, Delivered, Reply, read_outcome
 from fluxbatch.dataset.spool import Spooled
 from fluxbatch.dispatch.adapt import Gate, first_flight
 from fluxbatch.dispatch.ahead import Line
+from fluxbatch.dispatch.distance import Grid
 from fluxbatch.dispatch.engine import Due, Ended, Engine
 from fluxbatch.dispatch.fair import Shares
+from fluxbatch.dispatch.halt import Halt
 from fluxbatch.dispatch.hold import Hold
 from fluxbatch.dispatch.keep import Answer
 from fluxbatch.dispatch.lane import Lane
 from fluxbatch.dispatch.lanes import Lanes
 from fluxbatch.dispatch.pace import Pace
 from fluxbatch.dispatch.retry import Quota, RetryPolicy
+from fluxbatch.dispatch.steering import Steering
 from fluxbatch.dispatch.stop import Stop
 from fluxbatch.dispatch.tally import Tally
 from fluxbatch.manifest.request import ImageRequest, content_digest, request_key
@@ -237,12 +240,14 @@ class World:
         with store.transaction() as tx:
             balance = ledger.open_budget(tx, DATASET, ACCOUNT, "/pictures", round(cap_usd * 1e9))
         self.tally = Tally(balance, asked=pictures)
-        self.pace = Pace(self.journal, ACCOUNT, rate, None, self.clock)
+        self.halt = Halt()
+        self.pace = Pace(self.journal, ACCOUNT, rate, None, self.clock, grid=Grid(DATASET, "run-1"))
         self.stop.tell(self.pace.close)
 
         def open_lane(model: Model, its_stop: Stop, give_up: Callable[[str], None]) -> Lane:
             gate = Gate(first_flight(most, learned, rate is not None))
-            return Lane(gate, self.pace, Hold(patience_s, give_up), its_stop, Quota(pictures // len(models)))
+            hold = Hold(patience_s, give_up, self.halt.awake_s)
+            return Lane(gate, self.pace, hold, its_stop, Quota(pictures // len(models)), halt=self.halt)
 
         self.lanes = Lanes(open_lane, self.stop, [model.id for model in models])
         self.lane = self.lanes.of(models[0])
@@ -263,6 +268,13 @@ class World:
             exposed=Shares(most),
             chance=random.Random(seed),
         )
+        self.steering = Steering(self.halt, self.pace, self.engine.exposed, self.stop, most)
+
+    def wish(self, **changed: Any) -> None:
+        """Somebody says it, and the run hears it in the same moment."""
+        with self.store.transaction() as tx:
+            said = wishes.say(tx, DATASET, "run-1", lambda before: replace(before, **changed))
+        self.steering.follow(said)
 
     async def send(self, due: Sequence[ImageRequest], histories: Mapping[str, History] | None = None) -> Came:
         """Send them all; afterwards the tally and the ledger say the same, and nothing is left in flight."""
@@ -277,7 +289,7 @@ class World:
         assert self.tally.balance == balance
         for _, lane in self.lanes:
             assert (lane.gate.in_use, lane.in_flight, self.sender.in_flight) == (0, 0, 0)
-        assert self.engine.exposed.free == self.most
+        assert self.engine.exposed.free == self.engine.exposed.most
         return Came(ended, balance, now() - began)
 
     def line(self, due: Sequence[ImageRequest]) -> Line:

@@ -13,7 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fluxbatch.budget.store import Store
-from fluxbatch.dispatch.pace import UNPACED_S, Pace
+from fluxbatch.dispatch.distance import UNPACED_S
+from fluxbatch.dispatch.pace import Pace
 from tests.dispatch.dispatch_kit import ACCOUNT, InlineJournal
 from tests.dispatch.virtual import EPOCH_S, Clock, in_virtual_time, now, stall
 from tests.soak import soak

@@ -11,6 +11,7 @@ import io
 import json
 import logging
 import os
+import pty
 import socket
 import subprocess
 import sys
@@ -195,6 +196,47 @@ def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not come about"
         never.wait(0.01)
+
+
+def at_a_terminal(
+    desk: Desk, *arguments: str, is_error: bool = True, then: Callable[[], object] | None = None, **variables: str
+) -> str:
+    """Everything that the command wrote to its standard error (or its output), which is a terminal. `then` is called
+    when it has drawn something."""
+    ours, its = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-c", "from fluxbatch.cli import main; main()", *arguments],
+        cwd=desk.folder,
+        env=desk.variables() | {"TERM": "xterm", "COLUMNS": "160", "CI": "", "GITHUB_ACTIONS": ""} | variables,
+        stdout=subprocess.DEVNULL if is_error else its,
+        stderr=its if is_error else subprocess.DEVNULL,
+    )
+    os.close(its)
+    os.set_blocking(ours, False)
+    seen = bytearray()
+
+    def ended() -> bool:
+        nonlocal then
+        try:
+            while chunk := os.read(ours, 65536):
+                seen.extend(chunk)
+                if then is not None and b"/min" in seen:
+                    call, then = then, None
+                    call()
+        except BlockingIOError:
+            return False
+        except OSError:  # Linux says so when the other end is closed
+            return True
+        return True
+
+    try:
+        until(ended, seconds=30)
+        process.wait(10)
+    finally:
+        os.close(ours)
+        process.kill()
+        process.wait()
+    return seen.decode(errors="replace")
 
 
 def unreachable_address() -> str:

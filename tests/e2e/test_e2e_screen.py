@@ -2,32 +2,47 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import subprocess
-import sys
+import re
 
 import pytest
 
-from tests.e2e.e2e_kit import Desk, rows, until
+from tests.e2e.e2e_kit import Desk, at_a_terminal, rows
 
 ESCAPES = "\x1b[31mred\x1b]0;title\x07"
 
 
-def test_the_live_line_at_a_terminal(desk: Desk) -> None:
+def test_the_live_lineat_a_terminal(desk: Desk) -> None:
     desk.simulator.change(latency_s=0.3)
     manifest = desk.manifest(rows(24))
-    seen = _at_a_terminal(desk, "run", str(manifest), "--out", str(desk.out), "--budget", "5", "--max-in-flight", "4")
+    seen = at_a_terminal(desk, "run", str(manifest), "--out", str(desk.out), "--budget", "5", "--max-in-flight", "4")
     for fact in ("/24", "spent", "reserved", "left", "/min", "4 in flight", "0 refusals", "to go"):
         assert fact in seen, fact
     assert "Spend" in seen.rsplit("to go", 1)[1], "the summary stands where the line was"
+
+
+def test_a_narrow_terminal_without_colour_gets_the_same_facts(desk: Desk) -> None:
+    desk.simulator.change(latency_s=0.3)
+    command = ("run", str(desk.manifest(rows(12))), "--out", str(desk.out), "--budget", "5", "--max-in-flight", "4")
+    seen = at_a_terminal(desk, *command, COLUMNS="40", NO_COLOR="1")
+    for fact in ("/12", "━", "spent", "4 in flight", "0 refusals"):
+        assert fact in seen, fact
+    assert not re.search(r"\x1b\[(\d;)*[34]\d", seen), "no colour"
+    assert "\x1b[1A" in seen, "and yet it moves"
+
+
+def test_where_nobody_looks_a_terminal_gets_log_lines_and_no_escape_codes(desk: Desk) -> None:
+    command = ("run", str(desk.manifest(rows(6))), "--out", str(desk.out), "--budget", "5")
+    seen = at_a_terminal(desk, *command, NO_COLOR="1", CI="true")
+    assert "Spend" in seen
+    assert "\x1b[1A" not in seen
+    assert "\x1b[2K" not in seen
 
 
 def test_why_sending_pauses_stands_on_the_screen(desk: Desk) -> None:
     desk.simulator.change(capacity=0)
     manifest = desk.manifest(rows(3))
     options = ("--patience", "0.02", "--max-in-flight", "1")
-    seen = _at_a_terminal(desk, "run", str(manifest), "--out", str(desk.out), "--budget", "5", *options)
+    seen = at_a_terminal(desk, "run", str(manifest), "--out", str(desk.out), "--budget", "5", *options)
     assert "sending pauses" in seen
     assert "no room" in seen
 
@@ -66,37 +81,3 @@ def test_markup_of_the_screen_in_a_path_is_shown_as_it_is(desk: Desk) -> None:
     said = desk.run(desk.manifest(rows(1)), out=out).ended(0)
     assert f"dataset  {out}" in said.err
     assert f"[/nothing] {out}".split()[1] in desk.command("status", str(out)).ended(0).out
-
-
-def _at_a_terminal(desk: Desk, *arguments: str) -> str:
-    """Everything that the command wrote to its standard error, which is a terminal."""
-    ours, its = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from fluxbatch.cli import main; main()", *arguments],
-        cwd=desk.folder,
-        env=desk.variables() | {"TERM": "xterm", "COLUMNS": "160"},
-        stdout=subprocess.DEVNULL,
-        stderr=its,
-    )
-    os.close(its)
-    os.set_blocking(ours, False)
-    seen = bytearray()
-
-    def ended() -> bool:
-        try:
-            while chunk := os.read(ours, 65536):
-                seen.extend(chunk)
-        except BlockingIOError:
-            return False
-        except OSError:  # Linux says so when the other end is closed
-            return True
-        return True
-
-    try:
-        until(ended, seconds=30)
-        process.wait(10)
-    finally:
-        os.close(ours)
-        process.kill()
-        process.wait()
-    return seen.decode(errors="replace")

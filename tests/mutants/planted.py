@@ -321,11 +321,30 @@ BUGS: tuple[Bug, ...] = (
     _bug(
         "what waits for its moment is sent after the run was ended",
         ENGINE,
-        "                if lane.stop.is_set:\n"
-        "                    await self._take_back(attempt, course, probe)\n"
-        "                    return None\n",
-        "",
+        "                if lane.stop.is_set or lane.halt.is_on:\n",
+        "                if lane.halt.is_on:\n",
         "tests/dispatch/test_engine.py",
+    ),
+    _bug(
+        "what was reserved when a pause began is sent in it",
+        ENGINE,
+        "                if lane.stop.is_set or lane.halt.is_on:\n",
+        "                if lane.stop.is_set:\n",
+        "tests/dispatch/test_steering.py",
+    ),
+    _bug(
+        "a turn that was given before a wish for less is still used",
+        "dispatch/pace.py",
+        "        return self._wished is None or turn in self._given\n",
+        "        return True\n",
+        "tests/dispatch/test_steering.py",
+    ),
+    _bug(
+        "a wish outlives the run that it was said to",
+        "budget/lease.py",
+        "    tx.execute(sa.delete(leases).where(_this(dataset, run)))\n    wishes.forget_the_gone(tx, dataset)\n",
+        "    tx.execute(sa.delete(leases).where(_this(dataset, run)))\n",
+        "tests/budget/test_wishes.py",
     ),
     _bug(
         "a start builds on names that a dead run did not sync",

@@ -300,7 +300,7 @@ def recovered(job: Job, store: Store, dataset: Dataset) -> Recovery:
 
 async def _driven(ready: Prepared, provider: Provider) -> Summary:
     workers = Taking(provider.seed)
-    world = World(provider, InlineJournal(ready.store), workers, workers, Clock(), random.Random(provider.seed))
+    world = World(provider, InlineJournal(ready.store), workers, workers, Clock(), random.Random(provider.seed), False)
     try:
         async with batch_in(world, ready) as batch:
             await drive(batch, batch.work)

@@ -297,7 +297,7 @@ def _run(lives: Lives, ready: Prepared) -> Summary | None:
     loop = world.open_loop()
     journal = VirtualJournal(ready.store, world.rng, life.slow_ledger, lambda: world.is_dead)
     pool = Pool(world.rng, life.slow_disk, lambda: world.is_dead)
-    parts = Parts(_Heard(lives), journal, pool, pool, world.wall, world.rng)
+    parts = Parts(_Heard(lives), journal, pool, pool, world.wall, world.rng, is_steered=False)
     world.on_end = lambda ending: _end(lives, ending)
     lives.main = loop.create_task(_main(lives, parts, ready))
     with ExitStack() as ends:  # each of them may be where the process is killed

@@ -18,9 +18,9 @@ from typing import Any, TypeAlias
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from fluxbatch.budget import windows
+from fluxbatch.budget import windows, wishes
 from fluxbatch.budget.here import Here
-from fluxbatch.budget.tables import datasets, leases
+from fluxbatch.budget.tables import clock, datasets, leases
 from fluxbatch.errors import LeaseLost
 
 Transaction: TypeAlias = Connection
@@ -103,6 +103,7 @@ def take(
         windows.close(tx, other.run, by=run)
     lease = Lease(dataset, run, mine, where, now, now, now + round(length_s * 1e6), seat)
     tx.execute(sa.insert(leases).values(**_columns(lease)))
+    wishes.forget_the_gone(tx, dataset)
     return Taken(lease, tuple(others))
 
 
@@ -123,8 +124,9 @@ def check(tx: Connection, dataset: str, run: str) -> None:
 
 
 def release(tx: Connection, dataset: str, run: str) -> None:
-    """Give the lease back, if it is still there."""
+    """Give the lease back, if it is still there; what was wished of who had it goes with it."""
     tx.execute(sa.delete(leases).where(_this(dataset, run)))
+    wishes.forget_the_gone(tx, dataset)
 
 
 def leases_of(tx: Connection, dataset: str) -> list[Lease]:
@@ -134,16 +136,16 @@ def leases_of(tx: Connection, dataset: str) -> list[Lease]:
     ]
 
 
+def worked_on(tx: Connection) -> set[str]:
+    """The datasets that somebody has a lease of."""
+    return set(tx.execute(sa.select(leases.c.dataset)).scalars())
+
+
 def clock_us(tx: Connection, now_us: int | None = None) -> int:
     """The database's time in microseconds since 1970, or the time that is given."""
     if now_us is not None:
         return now_us
-    is_postgres = tx.dialect.name == "postgresql"
-    return int(tx.execute(_NOW_POSTGRES if is_postgres else _NOW_SQLITE).scalar_one())
-
-
-_NOW_POSTGRES = sa.select(sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger))
-_NOW_SQLITE = sa.select(sa.cast((sa.func.julianday("now") - 2_440_587.5) * 86_400_000, sa.BigInteger) * 1_000)
+    return int(tx.execute(sa.select(clock(tx))).scalar_one())
 
 
 def _one_at_a_time(tx: Connection, dataset: str) -> None:

@@ -4,11 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Float, Index, Integer, MetaData, String, Table, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    cast,
+    extract,
+    func,
+    text,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
-SCHEMA_VERSION = 5
+SCHEMA_VERSION = 6
 """The number of the last revision in migrations/versions: what that folder makes is what stands here (a test looks)."""
 
 metadata = MetaData()
@@ -206,7 +220,44 @@ lessons = Table(
     Column("learner", String, nullable=False),
 )
 
+# What was said to the runs of one holder while they are under way: the last word about each thing, and by whom.
+# `number` counts what was said. `last_at_us` is the latest moment that was given under `rate_per_minute`.
+wishes = Table(
+    "wishes",
+    metadata,
+    Column("dataset", String, primary_key=True),
+    Column("holder", String, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("paused_by", String),
+    Column("paused_at_us", BigInteger),
+    Column("rate_per_minute", Float),
+    Column("in_flight_max", Integer),
+    Column("stopped_by", String),
+    Column("stopped_at_us", BigInteger),
+    Column("last_at_us", BigInteger),
+    sqlite_with_rowid=False,
+)
+
+# What a run that is under way tells of itself every second; `taken` is the last wish that it has taken up.
+progress = Table(
+    "progress",
+    metadata,
+    Column("dataset", String, primary_key=True),
+    Column("run", String, primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("taken", BigInteger, nullable=False),
+    Column("told", String, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 
 def insert_into(tx: Connection, table: Table) -> Any:
     """An INSERT that can say what to do about a row that is there already, in the database's own dialect."""
     return (postgresql.insert if tx.dialect.name == "postgresql" else sqlite.insert)(table)
+
+
+def clock(tx: Connection) -> Any:
+    """The database's own time in microseconds since 1970, as an expression."""
+    if tx.dialect.name == "postgresql":
+        return cast(extract("epoch", func.clock_timestamp()) * 1_000_000, BigInteger)
+    return cast((func.julianday("now") - 2_440_587.5) * 86_400_000, BigInteger) * 1_000

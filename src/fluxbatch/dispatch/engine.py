@@ -58,6 +58,10 @@ LOOKS_MAX = 64
 """So many pictures are held in memory to be looked at; sealing looks at the others, from the spool."""
 
 
+class PutOff:
+    """It was not sent because of a halt: it is to be sent when that is over."""
+
+
 class Sender(Protocol):
     """What sends one request, once."""
 
@@ -147,6 +151,10 @@ class Engine:
                 return Ended(course.request, End.INVALID, course.number, message=str(error))
             if answer is None:
                 return course.ended(None)
+            if isinstance(answer, PutOff):
+                if not await lane.gate.enter():
+                    return course.ended(None)
+                continue
             if answer.kept is not None:
                 kept = await self._looked_at(answer.kept, answer.outcome, course.request)
                 return course.ended(End.MADE, answer.outcome, kept)
@@ -167,7 +175,7 @@ class Engine:
         finally:
             self._looks -= 1
 
-    async def _attempt(self, course: Course) -> Answer | None:
+    async def _attempt(self, course: Course) -> Answer | PutOff | None:
         """One attempt, from a place in flight that is held on entry to the entry in the books. None: not sent."""
         request, lane = course.request, course.lane
         with ExitStack() as ends:
@@ -183,9 +191,9 @@ class Engine:
                 probe, turn = cleared
                 course.number, course.tries = attempt.number, course.tries + 1
                 await lane.pace.depart(turn, lane)
-                if lane.stop.is_set:
+                if lane.stop.is_set or lane.halt.is_on:
                     await self._take_back(attempt, course, probe)
-                    return None
+                    return None if lane.stop.is_set else PutOff()
                 flying, reply = await self._send(place, probe, course, images)
             return await self._settle(attempt, course, flying, reply, exposure)
 
@@ -211,11 +219,13 @@ class Engine:
         if self._tight.locked():
             async with self._tight:
                 pass
+        await course.lane.halt.over(course.lane.stop)
         if await self._try_reserve(attempt, course) is None:
             return True
         async with self._tight:
             while not course.lane.stop.is_set:
                 settled = self._settled
+                await course.lane.halt.over(course.lane.stop)
                 denied = await self._try_reserve(attempt, course)
                 if denied is None:
                     return True
@@ -276,10 +286,13 @@ class Engine:
         return answer
 
     async def _take_back(self, attempt: AttemptId, course: Course, probe: bool) -> None:
-        """The run was ended while this one waited for its moment: nothing new is sent, so its bound is free again."""
+        """The run was ended or halted while this one waited for its moment: nothing new is sent, so its bound is free
+        again."""
         if probe:
             course.lane.hold.withdrawn()
-        await self._resolve(attempt, Resolution(State.VOID, End.NOT_SENT, message="the run ended before it was sent"))
+        course.tries -= 1
+        did = "ended" if course.lane.stop.is_set else "was paused"
+        await self._resolve(attempt, Resolution(State.VOID, End.NOT_SENT, message=f"the run {did} before it was sent"))
         self.tally.moved(reserved=ZERO - course.request.quote.bound)
 
     async def _resolve(self, attempt: AttemptId, resolution: Resolution) -> None:
@@ -304,7 +317,7 @@ class Engine:
             self.tally.picture(self.now())
             self._watch(course.request, outcome.charge)
             return
-        self.tally.codes[outcome.code or type(outcome).__name__.lower()] += 1
+        self.tally.no_picture(outcome.code or type(outcome).__name__.lower(), outcome.message)
         self.tally.refusals += isinstance(outcome, Throttled)
         if isinstance(outcome, Fatal):
             end_by(outcome, course.request.model, self.lanes, self.stop)

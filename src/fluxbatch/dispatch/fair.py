@@ -77,7 +77,7 @@ class Shares:
     """So many may be held at once; who holds the fewest is next."""
 
     def __init__(self, most: int) -> None:
-        self.free = most
+        self.most = self.free = most
         self._held: Counter[Hashable] = Counter()
         self._lines = _Lines()
 
@@ -92,10 +92,18 @@ class Shares:
     def give_back(self, name: Hashable) -> None:
         """Hold one fewer."""
         self._held[name] -= 1
-        waiting = self._lines.waiting()
-        if not waiting:
-            self.free += 1
-            return
-        fewest = min(waiting, key=self._held.__getitem__)
-        self._held[fewest] += 1
-        self._lines.call(fewest)
+        self.free += 1
+        self._serve()
+
+    def follow(self, most: int) -> None:
+        """So many from now on. Where more are held, none is given until so many have come back."""
+        self.free += most - self.most
+        self.most = most
+        self._serve()
+
+    def _serve(self) -> None:
+        while self.free > 0 and (waiting := self._lines.waiting()):
+            fewest = min(waiting, key=self._held.__getitem__)
+            self.free -= 1
+            self._held[fewest] += 1
+            self._lines.call(fewest)

@@ -53,7 +53,7 @@ def trips(record: Record) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """A hold that is on. Times are the event loop's, in seconds."""
+    """A hold that is on. Times are the event loop's, in seconds; `since_s` does not count what was halted."""
 
     trouble: Trouble
     detail: str
@@ -68,11 +68,15 @@ class Hold:
     Trouble that comes back before a single picture came is the same trouble: its patience runs on.
     """
 
-    def __init__(self, patience_s: float, give_up: Callable[[str], None]) -> None:
+    def __init__(
+        self, patience_s: float, give_up: Callable[[str], None], awake_s: Callable[[], float] | None = None
+    ) -> None:
+        """`awake_s`: the clock that patience is measured by, where it is not the event loop's."""
         self.pause: Pause | None = None
         self._before: Pause | None = None
         self._patience_s = patience_s
         self._give_up = give_up
+        self._awake_s = awake_s or _now
         self._line = asyncio.Lock()
         self._change = asyncio.Event()
         self._probing = False
@@ -97,7 +101,7 @@ class Hold:
             return
         before = self._before
         if before is None:
-            self._wait(Pause(trouble, detail, _now(), trouble.first_s, 0.0), after_s)
+            self._wait(Pause(trouble, detail, self._awake_s(), trouble.first_s, 0.0), after_s)
         elif before.trouble is trouble:
             self._lengthen(before, detail, after_s)
         else:
@@ -118,9 +122,9 @@ class Hold:
     def borne(self) -> None:
         """The trouble is no standstill, for it lets others through: patience begins anew, the interval stays."""
         if self.pause is not None:
-            self.pause = replace(self.pause, since_s=_now())
+            self.pause = replace(self.pause, since_s=self._awake_s())
         if self._before is not None:
-            self._before = replace(self._before, since_s=_now())
+            self._before = replace(self._before, since_s=self._awake_s())
 
     def failed(self, detail: str = "", after_s: float | None = None) -> None:
         """The probe was turned away as well: wait longer, or give up when patience has run out."""
@@ -130,7 +134,7 @@ class Hold:
 
     def _lengthen(self, pause: Pause, detail: str, after_s: float | None) -> None:
         trouble, detail = pause.trouble, detail or pause.detail
-        if _now() - pause.since_s >= self._patience_s:
+        if self._awake_s() - pause.since_s >= self._patience_s:
             self._give_up(f"{trouble.text} for {self._patience_s / 60:g} minutes ({detail})")
             return
         interval_s = min(pause.interval_s * trouble.growth, trouble.most_s)

@@ -17,6 +17,7 @@ from fluxbatch.budget.entries import Learned
 from fluxbatch.cloudflare.outcome import Delivered, Failed, Lost, NotSent, Outcome, Throttled
 from fluxbatch.dispatch import adapt
 from fluxbatch.dispatch.adapt import Gate
+from fluxbatch.dispatch.halt import Halt
 from fluxbatch.dispatch.hold import UNREACHABLE_IN_A_ROW, Hold, Record, Trouble, noted, trips
 from fluxbatch.dispatch.pace import Pace
 from fluxbatch.dispatch.retry import Quota
@@ -73,8 +74,10 @@ class Lane:
         quota: Quota | None = None,
         to: str = "",
         model: str = "",
+        halt: Halt | None = None,
     ) -> None:
         self.gate, self.pace, self.hold, self.stop = gate, pace, hold, stop
+        self.halt = halt or Halt()
         self.quota = quota or Quota(0)
         self._to = to
         self.feeding = asyncio.Lock()
@@ -92,6 +95,7 @@ class Lane:
         self._pressure_low: float | None = None
         stop.tell(gate.close)
         stop.tell(hold.close)
+        stop.tell(self.halt.wake)
         own = pace.own(self)
         own.model, own.lift, own.heard_no_room = model, self._lifted, self._heard_no_room
 
@@ -106,8 +110,9 @@ class Lane:
         return self._latency_s
 
     async def clear(self, exposure: Exposed | None = None) -> tuple[bool, float | None] | None:
-        """Wait for the hold, the exposure and the pace: (is the probe, the turn), or None when the lane is to end."""
+        """Wait for halt, hold, exposure and pace: (is the probe, the turn), or None when the lane is to end."""
         while True:
+            await self.halt.over(self.stop)
             probe = await self.hold.admit()
             await self.pace.own(self).distance(self.stop, partial(self._may_go, probe))
             if exposure is not None and not self.stop.is_set:
@@ -119,11 +124,13 @@ class Lane:
                 return None
             if self._may_go(probe) and (turn is not None or not self.pace.is_known):
                 return probe, turn
+            if probe:
+                self.hold.withdrawn()
             if exposure is not None:
                 exposure.end()
 
     def _may_go(self, probe: bool) -> bool:
-        return probe or self.hold.pause is None
+        return (probe or self.hold.pause is None) and not self.halt.is_on
 
     def departed(self, probe: bool, wall_s: float, work: int) -> Flying:
         """The request goes out now. If it is not turned away within a second or so, it was let in."""

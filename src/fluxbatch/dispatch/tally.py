@@ -31,6 +31,8 @@ class Tally:
     in_flight: int = 0
     peak_in_flight: int = 0
     codes: Counter[str] = field(default_factory=Counter)
+    texts: dict[str, str] = field(default_factory=dict)
+    """By code, what the platform said with it last; the latest at the end."""
     made_at_s: deque[float] = field(default_factory=deque)
     watch: Watch = field(default_factory=Watch)
     """What was charged, against what was expected."""
@@ -62,6 +64,12 @@ class Tally:
     def goal(self) -> int:
         """How many will be done when the run has made what fits; more when charges are lower than expected."""
         return max(self.done, self.asked - self.out_of_reach)
+
+    def no_picture(self, code: str, text: str) -> None:
+        """An answer brought none."""
+        self.codes[code] += 1
+        self.texts.pop(code, None)
+        self.texts[code] = text
 
     def picture(self, at_s: float) -> None:
         """One more was made."""
