@@ -22,8 +22,8 @@ import numpy.typing as npt
 from PIL import Image, ImageEnhance, ImageFilter
 
 from bench.common import child, options, show
+from fluxbatch.checks.similar import DISTANCE, Hashes, group
 from fluxbatch.dataset.image import inspect
-from fluxbatch.similar import DISTANCE, Hashes, group
 
 SIDE = 512
 DISTANCES = (2, 4, 6, 8)

@@ -62,7 +62,7 @@ def test_every_command_and_option_that_the_readme_names_is_there() -> None:
 COMMANDS = (
     "plan", "run", "sweep", "models", "status", "verify", "reconcile", "simulate", "doctor",
     "budget show", "budget set", "ledger show", "ledger upgrade", "prefect setup",
-    "check", "export", "publish", "report", "view",
+    "check", "ctl", "export", "publish", "report", "view",
 )  # fmt: skip
 FOREIGN = {"--type", "--no-prompt", "--all", "--pool", "--watch"}
 """Prefect's own options."""

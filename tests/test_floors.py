@@ -20,18 +20,18 @@ CLI = {path.stem for path in (ROOT / "src" / "fluxbatch").glob("cli_*.py")}
 
 # From the ground up: a room imports from floors below its own only, so rooms of one floor do not know each other.
 FLOORS = (
-    {"bare", "exit_codes", "outlive", "plain", "similar", "unheard"},
+    {"bare", "exit_codes", "outlive", "plain", "unheard"},
     {"errors"},
     {"models", "provenance"},
     {"manifest", "settings", "simulator"},
     {"budget", "cloudflare", "dataset"},
     {"dispatch", "publish", "query", "scores"},
-    {"covered", "held", "holder", "job", "progress", "start", "summary"},
+    {"held", "holder", "job", "progress", "start", "summary"},
     {"prepare", "report", "steered", "tell", "whereabouts"},
     {
         "batch",
         "budgets",
-        "checked",
+        "checks",
         "controls",
         "drawn",
         "examine",
@@ -42,9 +42,8 @@ FLOORS = (
         "swept",
         "view",
     },
-    {"duplicates", "published", "reconcile", "repair", "reported", "run", "screen", "watch"},
-    {"check", "chunked", "foreground", "options"},
-    {"checking"},
+    {"published", "reconcile", "repair", "reported", "run", "screen", "watch"},
+    {"checking", "chunked", "foreground", "options"},
     CLI,
     {"cli", "flows"},
 )
@@ -90,6 +89,7 @@ PLACES = {
 # What decides is apart from what does: no clock, no chance, no disk, no loop. (Datetimes come in as arguments.)
 PURE = (
     "bare.py",
+    "checks/similar.py",
     "models/catalogue.py",
     "models/money.py",
     "models/price.py",
@@ -145,7 +145,6 @@ PURE = (
     "provenance/png.py",
     "provenance/webp.py",
     "publish/target.py",
-    "similar.py",
 )
 IMPURE = {"asyncio", "os", "random", "secrets", "shutil", "socket", "subprocess", "tempfile", "threading", "time"}
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from fluxbatch.check import check
-from fluxbatch.checked import Found
+from fluxbatch.checks.check import check
+from fluxbatch.checks.checked import Found
+from fluxbatch.checks.similar import DISTANCE
 from fluxbatch.dataset.place import place_of
 from fluxbatch.scores.load import scorer_of
-from fluxbatch.similar import DISTANCE
 
 
 def check_at_the_terminal(folder: str, scorers: Sequence[str], distance_max: int | None, console: Console) -> Found:

@@ -42,8 +42,8 @@ def check_pictures(
     """
     from rich.console import Console
 
-    from fluxbatch.checked import show_checked
     from fluxbatch.checking import check_at_the_terminal
+    from fluxbatch.checks.checked import show_checked
 
     found = check_at_the_terminal(dataset, scorer or (), distance, Console(stderr=True, emoji=False))
     show_checked(Console(emoji=False), found, as_json=json)

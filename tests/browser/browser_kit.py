@@ -28,9 +28,11 @@ _FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--hide-sc
 """In a container: no sandbox for root, and /dev/shm may be small."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """A browser for all tests of this process."""
+    """A browser for all tests of a file. No longer: as long as it lives playwright's loop runs in this thread, and no
+    test that comes after it could begin one of its own.
+    """
     executable = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if executable is None:
         pytest.skip("no chromium is installed here (apt-get install chromium)")

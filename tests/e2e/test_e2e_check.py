@@ -9,7 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from tests.check.check_kit import add_part, dataset_at, picture
+from tests.checks.check_kit import add_part, dataset_at, picture
 from tests.e2e.e2e_kit import Desk, part_files, rows
 from tests.scores.scores_kit import export
 

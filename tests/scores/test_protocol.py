@@ -11,7 +11,7 @@ import pytest
 from fluxbatch.errors import UsageError
 from fluxbatch.scores import Scorer
 from fluxbatch.scores.protocol import check_scorer, scores
-from tests.check.check_kit import Reds
+from tests.checks.check_kit import Reds
 from tests.scores.scores_kit import sheet
 
 PICTURES = [sheet(1, 2, 3), sheet(4, 5, 6)]

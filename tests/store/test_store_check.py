@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from fluxbatch.check import check
+from fluxbatch.checks.check import check
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.place import Place
 from fluxbatch.dataset.verify import verify_dataset
 from fluxbatch.errors import StorageError
 from fluxbatch.query import Rows
 from fluxbatch.query.sidecars import sidecar_file
-from tests.check.check_kit import BLACK, Reds, add_part, dataset_at, key, picture
+from tests.checks.check_kit import BLACK, Reds, add_part, dataset_at, key, picture
 from tests.store.store_kit import Bucket, a_put
 
 pytestmark = pytest.mark.usefixtures("at_home")

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fluxbatch.check import check
-from fluxbatch.checked import Group
-from fluxbatch.covered import checking, standings
+from fluxbatch.checks.check import check
+from fluxbatch.checks.checked import Group
+from fluxbatch.checks.covered import checking, standings
 from fluxbatch.dataset.catalogue import CATALOGUE, Dataset
 from fluxbatch.dataset.image import inspect
 from fluxbatch.dataset.record import picture_row
@@ -25,7 +25,7 @@ from fluxbatch.errors import DatasetError, DatasetInUse, StorageError, UsageErro
 from fluxbatch.query import Rows
 from fluxbatch.query.sidecars import sidecar_file
 from fluxbatch.scores import Scored
-from tests.check.check_kit import BLACK, NONE, RED, Reds, add_part, dataset_at, key, picture
+from tests.checks.check_kit import BLACK, NONE, RED, Reds, add_part, dataset_at, key, picture
 from tests.dataset.dataset_kit import SEALED_AT, asked, delivered, flip
 from tests.query.query_kit import values
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from fluxbatch.covered import Standing
+from fluxbatch.checks.covered import Standing
 from fluxbatch.dataset.image import CHECKS
 from fluxbatch.dataset.place import Place
 from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_WRONG

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fluxbatch import similar
-from fluxbatch.similar import DISTANCE, DISTANCE_MAX, Hashes, group
+from fluxbatch.checks import similar
+from fluxbatch.checks.similar import DISTANCE, DISTANCE_MAX, Hashes, group
 from tests.soak import soak
 
 

@@ -15,9 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fluxbatch import similar
-from fluxbatch.checked import OK, Group
-from fluxbatch.covered import Covered, covered, first_of_each
+from fluxbatch.checks import similar
+from fluxbatch.checks.checked import OK, Group
+from fluxbatch.checks.covered import Covered, covered, first_of_each
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.columns import column_rows
 from fluxbatch.dataset.header import Part

@@ -21,9 +21,10 @@ from typing import Protocol
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fluxbatch import similar
-from fluxbatch.checked import Found, Looked
-from fluxbatch.covered import KEYS, Covered, checking, covered, standings
+from fluxbatch.checks import similar
+from fluxbatch.checks.checked import Found, Looked
+from fluxbatch.checks.covered import KEYS, Covered, checking, covered, standings
+from fluxbatch.checks.duplicates import Facts, facts_of, near_duplicates
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.columns import column_rows
 from fluxbatch.dataset.header import Part
@@ -31,7 +32,6 @@ from fluxbatch.dataset.image import Measured, decoded, inspect
 from fluxbatch.dataset.place import Place, place_of
 from fluxbatch.dataset.quarantine import Damaged
 from fluxbatch.dataset.record import LOOKED, missing
-from fluxbatch.duplicates import Facts, facts_of, near_duplicates
 from fluxbatch.errors import StorageError, UsageError
 from fluxbatch.query.sidecars import KEY
 from fluxbatch.scores.protocol import BATCH, Scored, Scorer, fields_of, scores
