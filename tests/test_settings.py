@@ -154,6 +154,7 @@ def test_each_setting_has_its_environment_variable(monkeypatch: pytest.MonkeyPat
         "limit": 6, "sample": 8, "sample_seed": -2, "preview": 10,
         "models": Path("/elsewhere/models.toml"),
         "run_budget": "2.5", "project": "cats", "free_only": True, "if_running": "wait", "lease": 45.0,
+        "report": False,
     }  # fmt: skip
     assert set(given) == set(Settings.model_fields) - {"account_id", "api_token", "base_url"}
     for name, value in given.items():

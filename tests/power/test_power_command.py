@@ -119,7 +119,9 @@ def test_a_ledger_on_a_full_disk_ends_the_run_and_what_came_back_is_adopted(desk
     posted, kept = _posted(desk), _kept(desk)
     assert posted <= kept
     assert len(kept) > len(posted), "pictures came back that could not be booked"
-    _completes(desk, manifest, unknown_max=0)
+    _completes(desk, manifest)
+    # One that was reserved, and never sent because the ledger had failed, cannot be taken back there: it stays unknown.
+    assert len({charge.prompt for charge in desk.simulator.bill()}) == table(desk.out, ["key"]).num_rows
 
 
 @contextmanager
@@ -136,13 +138,13 @@ def full_after(pages: int) -> Iterator[None]:
         sa.event.remove(sa.pool.Pool, "connect", limit)
 
 
-def _completes(desk: Desk, manifest: Path, unknown_max: int = IN_FLIGHT) -> None:
+def _completes(desk: Desk, manifest: Path) -> None:
     """The same command on a sound disk: all is there, and no prompt was ever sent twice."""
     said = desk.run(manifest, *OPTIONS)
     assert said.code in (0, 4), said.all
     told = said.json
     assert told["left"] == 0
-    assert told["unknown"] <= unknown_max
+    assert told["unknown"] <= IN_FLIGHT
     made = table(desk.out, ["key", "check"])
     assert made.num_rows == len(set(made["key"].to_pylist())) == PICTURES - told["unknown"]
     assert max(desk.simulator.stats()["prompts"].values()) == 1
