@@ -185,6 +185,11 @@ def test_a_mistake_in_a_file_of_values_is_said_with_that_file_and_line(tmp_path:
         ("prompt: a\naxes: {a: [!!python/name:os.system x]}", "s.yaml:2: the tag"),
         ("prompt: a\naxes: {a: !!set {x, y}}", "s.yaml:2: the tag"),
         ("prompt: \x00", "this is no YAML"),
+        pytest.param("prompt: a\naxes:\n  a: " + "[" * 100_000, "s.yaml:3: over 24 levels", id="open brackets"),
+        pytest.param("prompt: " + "[" * 100_000 + "]" * 100_000, "s.yaml:1: over 24 levels", id="deep brackets"),
+        pytest.param(
+            "axes:\n" + "".join(" " * depth + "a:\n" for depth in range(1, 400)), "over 24 levels", id="deep blocks"
+        ),
     ],
 )
 def test_what_is_no_yaml_is_one_sentence(tmp_path: Path, text: str, said: str) -> None:

@@ -27,6 +27,7 @@ LONG = 50_000
 NODES_MAX = 200_000
 NESTING_MAX = 24
 COMPLAINTS_MAX = 100
+_TOO_DEEP = f"over {NESTING_MAX} levels deep; write it flatter"
 
 _FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
@@ -87,7 +88,7 @@ def compose(path: Path) -> yaml.Node:
         line = error.object[: error.start].count(b"\n") + 1
         raise UsageError(f"{path}:{line}: the text is not UTF-8; save it as UTF-8") from None
     try:
-        root = yaml.compose(text, Loader=_FAST if len(text) > LONG else yaml.SafeLoader)
+        root = yaml.compose(text, Loader=yaml.SafeLoader) if len(text) <= LONG else _composed_fast(path, text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f"{path}:{mark.line + 1}" if mark else str(path)
@@ -99,6 +100,18 @@ def compose(path: Path) -> yaml.Node:
         raise UsageError(f"{path}: the file is empty; write at least a prompt: and axes:")
     _check_tree(path, root)
     return root
+
+
+def _composed_fast(path: Path, text: str) -> yaml.Node | None:
+    """By libyaml. How deep it goes is looked at first: libyaml's composer recurses in C, and a hundred thousand opening
+    brackets would end the process.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=_FAST):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > NESTING_MAX + 1:  # the document's own mapping is the first
+            raise UsageError(f"{path}:{event.start_mark.line + 1}: {_TOO_DEEP}")
+    return yaml.compose(text, Loader=_FAST)
 
 
 def _yaml_remedy(error: yaml.MarkedYAMLError) -> str:
@@ -119,7 +132,7 @@ def _check_tree(path: Path, root: yaml.Node) -> None:
         node, depth = stack.pop()
         seen += 1
         if depth > NESTING_MAX:
-            raise UsageError(f"{path}:{line_of(node)}: over {NESTING_MAX} levels deep; write it flatter")
+            raise UsageError(f"{path}:{line_of(node)}: {_TOO_DEEP}")
         if seen > NODES_MAX:
             raise UsageError(f"{path}: over {NODES_MAX:,} values, aliases counted; put long lists into a file (from:)")
         if node.tag not in _TAGS:
