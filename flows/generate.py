@@ -44,8 +44,7 @@ from fluxbatch.foreground import stop_on_signals
 from fluxbatch.job import Job
 from fluxbatch.models.money import exact, parse_usd
 from fluxbatch.prepare import Prepared
-from fluxbatch.report import REPORT
-from fluxbatch.reported import HTML, report_at_end
+from fluxbatch.report import HTML, REPORT
 from fluxbatch.run import drive, open_batch
 from fluxbatch.settings import Settings, load_settings
 from fluxbatch.summary import Summary
@@ -185,6 +184,8 @@ async def _told(ready: Prepared, summary: Summary) -> State[dict[str, Any]]:
         return state
     report = folder / REPORT
     if ready.job.settings.report:
+        from fluxbatch.reported import report_at_end  # what it draws with is loaded when all is done
+
         report = await asyncio.to_thread(report_at_end, folder, ready.job.settings) or report
     log.info("%s; dataset %s, report %s", state.message, folder, report)
     await publish(ready, summary, ready.job.manifest.name, report)

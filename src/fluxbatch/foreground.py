@@ -60,10 +60,10 @@ def run_in_foreground(job: Job, console: Console, *, as_json: bool, command: str
 
 def _report(job: Job, summary: Summary) -> Place:
     """Where it is to be looked at. Who does not want to wait for it has what the run has written."""
-    from fluxbatch.reported import report_at_end  # what it draws with is loaded when all is done
-
     drawn = None
     if job.settings.report and job.chunk is None:
+        from fluxbatch.reported import report_at_end  # what it draws with is loaded when all is done
+
         with suppress(KeyboardInterrupt):
             drawn = report_at_end(summary.dataset, job.settings)
     return drawn or summary.dataset / REPORT

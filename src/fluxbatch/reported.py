@@ -12,14 +12,13 @@ from fluxbatch.dataset import place
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.place import Place, place_of
 from fluxbatch.errors import FluxbatchError
+from fluxbatch.report import HTML
 from fluxbatch.report.facts import facts_of
 from fluxbatch.report.gallery import Beside, gallery_of
 from fluxbatch.report.html import to_html
 from fluxbatch.settings import Settings
 
 log = logging.getLogger(__name__)
-
-HTML = "report.html"
 
 
 def write_report(

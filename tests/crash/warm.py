@@ -147,6 +147,7 @@ def _load(module: str) -> None:
     import tempfile
 
     import pyarrow as pa
+    import yaml  # noqa: F401 - the card's
 
     import fluxbatch.examine
     import fluxbatch.foreground  # noqa: F401

@@ -4,3 +4,5 @@ from fluxbatch.report.markdown import REPORT as REPORT
 from fluxbatch.report.markdown import picture_rows as picture_rows
 from fluxbatch.report.markdown import spend_rows as spend_rows
 from fluxbatch.report.markdown import to_markdown as to_markdown
+
+HTML = "report.html"
