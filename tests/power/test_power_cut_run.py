@@ -13,9 +13,9 @@ from tests.power.power_check import Reached, recovers
 from tests.power.power_kit import PICTURES, Provider, SharedLedger, new_home, recorded, run, tapped
 from tests.soak import soak
 
-FRESH = soak((2, 180), (30, 450))
+FRESH = soak((3, 160), (30, 450))
 """So many runs from nothing, each cut in so many ways."""
-KILLED = soak((1, 12, 12), (8, 40, 30))
+KILLED = soak((1, 14, 12), (8, 40, 30))
 """Seeds; ways to cut after a kill before each sync of a folder; kills anywhere, each with as many ways."""
 PROMPTS = tuple(f"picture {number}" for number in range(PICTURES))
 

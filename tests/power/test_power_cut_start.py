@@ -18,9 +18,9 @@ from tests.power.power_kit import PICTURES, Provider, SharedLedger, new_home, re
 from tests.power.tap import tap
 from tests.soak import soak
 
-AGAIN = soak((18, 21), (400, 40))
+AGAIN = soak((22, 21), (400, 40))
 MAKING = soak(120, 400)
-FAILING = soak((2, 125), (30, 290))
+FAILING = soak((3, 125), (30, 290))
 PROMPTS = tuple(f"picture {number}" for number in range(PICTURES))
 SOME_FAIL = ("picture 0", "refused 1", "picture 2", "failed 3", "failed 4", "picture 5")
 
