@@ -250,6 +250,14 @@ def test_whatever_stands_there_it_is_no_error_and_twice_is_once(front: str, body
         assert card_text(card, text) == text
 
 
+@pytest.mark.parametrize(
+    "front", ["a: " + "[" * 100_000, "a: " + "[" * 100_000 + "]" * 100_000], ids=["open", "closed"]
+)
+def test_yaml_of_a_hundred_thousand_levels_is_left_as_it_is(front: str) -> None:
+    text = f"---\n{front}\n---\n{BEGIN}\n{END}"
+    assert card_text(CARD, text) == text
+
+
 class TestTheCardOfADataset:
     def test_counts_what_lies_in_its_parts(self, dataset: Dataset, spool: Spool) -> None:
         sealed(dataset, spool, 3)

@@ -26,6 +26,7 @@ PARTS = "data/train-*.parquet"
 UNDECIDED = "other"
 """Nobody but who publishes can say what licence pictures have."""
 TAGS_MAX = 20
+NESTING_MAX = 50
 
 _LINE_END = re.compile(r"\r\n?")
 _FRONT = re.compile(r"---\n(.*?)^---[ \t]*$\n?", re.DOTALL | re.MULTILINE)
@@ -186,8 +187,12 @@ def _loaded(text: str) -> dict[str, Any] | None:
     """YAML as values; None when it is none that a card can have."""
     import yaml  # only cards and sweeps need it
 
+    from fluxbatch import libyaml
+
     try:
-        found = yaml.safe_load(text)
+        if libyaml.too_deep_at(text, NESTING_MAX) is not None:
+            return None
+        found = yaml.load(text, Loader=libyaml.Loader)  # noqa: S506 - it is the safe one
     except (yaml.YAMLError, ValueError, RecursionError):
         return None
     return {} if found is None else found if isinstance(found, dict) else None
@@ -196,5 +201,9 @@ def _loaded(text: str) -> dict[str, Any] | None:
 def _dumped(values: Mapping[str, Any]) -> str:
     import yaml
 
-    text: str = yaml.safe_dump(dict(values), sort_keys=False, allow_unicode=True, width=1_000) if values else ""
+    from fluxbatch import libyaml
+
+    if not values:
+        return ""
+    text: str = yaml.dump(dict(values), Dumper=libyaml.Dumper, sort_keys=False, allow_unicode=True, width=1_000)
     return text

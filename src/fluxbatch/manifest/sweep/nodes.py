@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from fluxbatch import libyaml
 from fluxbatch.errors import ManifestError, UsageError
 from fluxbatch.manifest.lines import check_is_text
 from fluxbatch.manifest.request import Complaint
@@ -29,7 +30,6 @@ NESTING_MAX = 24
 COMPLAINTS_MAX = 100
 _TOO_DEEP = f"over {NESTING_MAX} levels deep; write it flatter"
 
-_FAST = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 _WHOLE = re.compile(r"[-+]?(0|[1-9][0-9]{0,38})")
 _DECIMAL = re.compile(r"[-+]?([0-9]{1,30}\.[0-9]{0,30}|\.[0-9]{1,30})([eE][-+][0-9]{1,3})?")
@@ -103,15 +103,10 @@ def compose(path: Path) -> yaml.Node:
 
 
 def _composed_fast(path: Path, text: str) -> yaml.Node | None:
-    """By libyaml. How deep it goes is looked at first: libyaml's composer recurses in C, and a hundred thousand opening
-    brackets would end the process.
-    """
-    depth = 0
-    for event in yaml.parse(text, Loader=_FAST):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > NESTING_MAX + 1:  # the document's own mapping is the first
-            raise UsageError(f"{path}:{event.start_mark.line + 1}: {_TOO_DEEP}")
-    return yaml.compose(text, Loader=_FAST)
+    line = libyaml.too_deep_at(text, NESTING_MAX + 1)  # the document's own mapping is the first
+    if line is not None:
+        raise UsageError(f"{path}:{line}: {_TOO_DEEP}")
+    return yaml.compose(text, Loader=libyaml.Loader)
 
 
 def _yaml_remedy(error: yaml.MarkedYAMLError) -> str:
