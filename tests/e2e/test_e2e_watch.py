@@ -33,6 +33,7 @@ def test_lines_and_objects_tell_of_the_run_until_it_has_ended(desk: Desk) -> Non
     process = paused(desk, 40)
     watching = [desk.start("status", str(desk.out), *WATCH, *more) for more in ((), ("--json",))]
     first = [one.stdout.readline() for one in watching if one.stdout is not None]
+    desk.simulator.change(latency_s=1.0)  # it tells once a second: what is left takes several
     desk.command("ctl", str(desk.out), "resume", "--no-wait").ended(0)
     said, objects = (begin + one.communicate(timeout=30)[0] for begin, one in zip(first, watching, strict=True))
     process.communicate(timeout=30)
