@@ -190,12 +190,13 @@ def failures(dataset: Path) -> dict[str, dict[str, Any]]:
 
 
 def until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
-    """Wait for something that another process does."""
+    """Wait for something that another process does. It is asked seldomer with time: asking takes from its processor."""
     deadline = time.monotonic() + seconds
-    never = threading.Event()
+    never, pause_s = threading.Event(), 0.01
     while not condition():
         assert time.monotonic() < deadline, "it did not come about"
-        never.wait(0.01)
+        never.wait(pause_s)
+        pause_s = min(1.1 * pause_s, 0.05)
 
 
 def at_a_terminal(

@@ -64,7 +64,7 @@ def test_a_run_is_paused_resumed_slowed_narrowed_and_stopped(desk: Desk):
     assert centineurons(summary["spent_neurons"]) == desk.billed == summary["made"] * SMALL_CENTINEURONS
     assert table(desk.out).num_rows == summary["made"]
     arrivals = sorted(desk.simulator.stats()["arrivals_s"])[requests:]
-    assert arrivals[1] - arrivals[0] >= 1.0, "60 a minute are one a second"
+    assert arrivals[1] - arrivals[0] >= 0.9, "60 a minute are one a second; the first may wait for its connection"
     with closing(sqlite3.connect(desk.ledger)) as plain:
         assert (
             plain.execute("SELECT * FROM wishes").fetchall() == plain.execute("SELECT * FROM progress").fetchall() == []

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from fluxbatch.dispatch.rate import HEADROOM, WINDOW_S
 from fluxbatch.simulator import Simulator, read_bill
 from tests.e2e.e2e_kit import SMALL_CENTINEURONS, Desk, assert_adds_up, calm, centineurons, rows, table, until
 
@@ -108,7 +109,8 @@ def test_a_second_run_on_the_same_dataset_names_the_first_and_sends_nothing(desk
 
 
 def test_two_runs_of_two_datasets_share_the_accounts_pace(desk: Desk) -> None:
-    """3,000 a minute for both together: 160 requests take 3.2 s; each run alone would be through in half of it."""
+    """3,000 a minute for both together: 160 requests take 3.2 s; each run alone would be through in half of it. The
+    first may arrive late by what the pace allows for in any window (`HEADROOM`)."""
     manifest = desk.manifest(rows(80))
     options = ("--budget", "5", "--rate", "3000")
     both = [desk.start("run", str(manifest), "--out", str(desk.folder / name), *options) for name in ("one", "two")]
@@ -116,7 +118,7 @@ def test_two_runs_of_two_datasets_share_the_accounts_pace(desk: Desk) -> None:
         _ended(process, 0)
     arrivals = sorted(desk.simulator.stats()["arrivals_s"])
     assert len(arrivals) == 160
-    assert arrivals[-1] - arrivals[0] >= 159 * 0.02
+    assert arrivals[-1] - arrivals[0] >= 159 * 0.02 * (1 + HEADROOM) - HEADROOM * WINDOW_S
 
 
 @pytest.mark.skipif(shutil.which("setsid") is None, reason="no setsid to give a process a terminal of its own")

@@ -20,9 +20,10 @@ def prefect_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def prefect_server(prefect_home: None) -> Iterator[None]:
-    """One server for all flow tests: it takes 15 to 30 s to start."""
+    """One server for a file's tests: it takes 15 to 30 s to start. Not for the session: as long as it lives, Prefect's
+    thread pings it, with Python's global random numbers, and Hypothesis takes that for the next file's test."""
     from prefect.testing.utilities import prefect_test_harness  # noqa: TID251 - the flow's tests run in Prefect
 
     with prefect_test_harness(server_startup_timeout=90):
