@@ -109,7 +109,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, postgres_cluster: Cluster) -
 
 @pytest.fixture
 def reader(house: House) -> Iterator[StoreReader]:
-    reader = StoreReader(house.bucket.at("large"))
+    reader = StoreReader(house.bucket.at("large"), every_s=1.0)
     reader.start()
     yield reader
     reader.stop()
@@ -145,8 +145,7 @@ def _killed_until_it_ends(house: House, run: str) -> int:
     kills, next_s = 0, time.monotonic()
     while house.o.state(run)["type"] not in FINAL:
         PAUSE.wait(0.5)
-        found = house.processes()
-        if time.monotonic() < next_s or not found or kills >= soak(2, 10_000):
+        if time.monotonic() < next_s or kills >= soak(2, 10_000) or not (found := house.processes()):
             continue
         next_s = time.monotonic() + soak(4.0, KILL_EVERY_S)
         if kills % 2:

@@ -25,8 +25,8 @@ from tests.store.store_kit import Bucket, Strike, Which
 class StoreReader(Onlooker):
     """Polls the catalogue, as who waits for parts does, and reads each one that is listed, once, as soon as it is."""
 
-    def __init__(self, home: ObjectPath) -> None:
-        super().__init__(every_s=0.2)
+    def __init__(self, home: ObjectPath, every_s: float = 0.2) -> None:
+        super().__init__(every_s=every_s)
         self.home = home
         self._seen: set[str] = set()
 
