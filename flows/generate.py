@@ -42,6 +42,7 @@ from fluxbatch.dispatch.stop import Stop, StoppedBy
 from fluxbatch.errors import DatasetInUse
 from fluxbatch.foreground import stop_on_signals
 from fluxbatch.job import Job
+from fluxbatch.many import many
 from fluxbatch.models.money import exact, parse_usd
 from fluxbatch.prepare import Prepared
 from fluxbatch.report import HTML, REPORT
@@ -222,7 +223,8 @@ def _state(summary: Summary) -> State[dict[str, Any]]:
     match summary.stopped_by:
         case None:
             missing = summary.failed + summary.unknown
-            return Completed(message=told + (f"; {missing:,} rows failed" if missing else ""), data=summary.to_dict())
+            told += f"; {many(missing, 'row')} failed" if missing else ""
+            return Completed(message=told, data=summary.to_dict())
         case StoppedBy.BUDGET:
             return Completed(message=f"budget reached: {told}", data=summary.to_dict())
         case StoppedBy.SIGNAL:

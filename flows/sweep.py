@@ -18,6 +18,7 @@ from fluxbatch.budget.plan import Shape
 from fluxbatch.dataset.kept import KeptReferences
 from fluxbatch.dataset.pictures import Earlier
 from fluxbatch.job import Job, defaults_of, places_of
+from fluxbatch.many import many
 from fluxbatch.models.money import exact
 from fluxbatch.models.price import quote
 from fluxbatch.plain import plain
@@ -64,7 +65,7 @@ async def generate_sweep(
     job = job_of(sweep, out, budget_usd, settings, None, None, simulate)
     swept = await _count(job)
     if only_count:
-        told = f"{swept.rows:,} rows, {swept.pictures:,} pictures, expected ${exact(swept.expected.usd)}"
+        told = f"{many(swept.rows, 'row')}, {many(swept.pictures, 'picture')}, expected ${exact(swept.expected.usd)}"
         return Completed(message=f"counted: {told}", data={"rows": swept.rows, "pictures": swept.pictures})
     return await carry_out(job, credentials)
 
@@ -87,7 +88,7 @@ def to_markdown(swept: Swept, title: str) -> str:
     lines += [_price_row(shape, count) for shape, count in swept.shapes.most_common(SHAPES_SHOWN)]
     lines += [f"| **{swept.pictures:,}** | all | | | ${exact(swept.expected.usd)} | ${exact(swept.bound.usd)} |", ""]
     if swept.rejected_rows:
-        lines += [f"**{swept.rejected_rows:,} rows cannot be sent.**", ""]
+        lines += [f"**{many(swept.rejected_rows, 'row')} cannot be sent.**", ""]
     lines += ["| row | prompt |", "|---:|---|"]
     lines += [f"| {row['row']:,} | {_cell(str(row['prompt']))} |" for row in shown_rows(swept).to_pylist()]
     return "\n".join(lines) + "\n"

@@ -20,7 +20,7 @@ CLI = {path.stem for path in (ROOT / "src" / "fluxbatch").glob("cli_*.py")}
 
 # From the ground up: a room imports from floors below its own only, so rooms of one floor do not know each other.
 FLOORS = (
-    {"bare", "exit_codes", "libyaml", "outlive", "plain", "unheard"},
+    {"bare", "exit_codes", "libyaml", "many", "outlive", "plain", "unheard"},
     {"errors"},
     {"models", "provenance"},
     {"manifest", "settings", "simulator"},

@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fluxbatch.budget.entries import Balance
+from fluxbatch.many import many
 from fluxbatch.models.money import decimal_usd
 from fluxbatch.plain import plain
 from fluxbatch.progress import Eta, Progress
@@ -76,7 +77,7 @@ def facts(progress: Progress, balance: Balance | None, pen: Pen | None = None) -
     p = progress
     words = [f"{p.done:,}/{p.goal:,}" + (f" of {p.asked:,}" if p.goal < p.asked else "")]
     words += [] if balance is None else _exact_money(balance)
-    words += [f"{p.per_minute:,.0f}/min", f"{p.in_flight} in flight", f"{p.refusals} refusals"]
+    words += [f"{p.per_minute:,.0f}/min", f"{p.in_flight} in flight", f"{many(p.refusals, 'refusal')}"]
     if p.eta is not None and p.left and p.paused_by is None:
         words.append(to_go(p.eta))
     return (pen or Pen(80)).dot.join(words)
@@ -165,7 +166,7 @@ def _rows(p: Progress, balance: Balance, pen: Pen) -> Iterator[_Row]:
     yield _Row("pictures", (f"{p.done:,}/{p.goal:,}{of}", _percent(share)), (share, 0.0))
     yield _Row("money", tuple(_money(balance)), _money_shares(balance), style="cyan")
     yield _Row("speed", tuple(_speed(p)), values=p.speeds)
-    flying = (f"{p.in_flight} in flight of {p.in_flight_max:,}", f"{p.refusals:,} refusals")
+    flying = (f"{p.in_flight} in flight of {p.in_flight_max:,}", f"{many(p.refusals, 'refusal')}")
     yield _Row("in flight", flying, values=p.flights, style="blue")
     if p.reasons:
         limit = max(20, min(REASON_MAX, pen.width - (6 if pen.width < NARROW else 18)))

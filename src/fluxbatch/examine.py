@@ -34,6 +34,7 @@ from fluxbatch.dataset.verify import Finding, verify_dataset
 from fluxbatch.errors import DatasetError, DatasetInUse, FluxbatchError, ManifestError, StorageError
 from fluxbatch.holder import holder_of
 from fluxbatch.job import SIMULATOR_ACCOUNT_ID, credentials_of, defaults_of
+from fluxbatch.many import many
 from fluxbatch.models.catalogue import MODELS
 from fluxbatch.models.money import Money, decimal_usd, exact
 from fluxbatch.settings import Settings
@@ -132,7 +133,9 @@ def _looked_at(folder: Place, settings: Settings) -> tuple[list[Finding], str]:
             "ledger; verify it again when the run is done"
         )
     pictures = sum(part.rows for part in dataset.parts)
-    return findings, f"{pictures:,} pictures in {len(dataset.parts)} parts are whole, and the ledger agrees"
+    are = "is" if pictures == 1 else "are"
+    count = f"{many(pictures, 'picture')} in {many(len(dataset.parts), 'part')}"
+    return findings, f"{count} {are} whole, and the ledger agrees"
 
 
 def paying_account(store: Store, dataset: Dataset, settings: Settings) -> str:

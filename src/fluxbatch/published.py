@@ -18,6 +18,7 @@ from fluxbatch.export.exporter import Wish as ExportWish
 from fluxbatch.export.exporter import export
 from fluxbatch.export.targets import HF
 from fluxbatch.export.told import watched
+from fluxbatch.many import many
 from fluxbatch.plain import plain
 from fluxbatch.publish.hub import Hub
 from fluxbatch.publish.publication import Publication, publication_of, publication_of_export
@@ -101,9 +102,10 @@ def to_json(publication: Publication, done: Published, *, dry_run: bool) -> str:
 def _told(publication: Publication, done: Published, wish: Wish) -> list[str]:
     steps, target = done.steps, publication.target
     if steps.is_nothing:
-        return [f"{target} has all of it already: {publication.card.pictures:,} pictures"]
+        return [f"{target} has all of it already: {many(publication.card.pictures, 'picture')}"]
     if not wish.dry_run:
-        return [f"{target}: {publication.card.pictures:,} pictures are published", plain(str(done.commit), 500)]
+        count = many(publication.card.pictures, "picture is", "pictures are")
+        return [f"{target}: {count} published", plain(str(done.commit), 500)]
     lines = [f"{target} would be made{', private' if wish.private else ''}"] if done.is_new else []
     lines += [f"would send {file.name}, {shown_size(file.size_bytes)}" for file in steps.send[:NAMES_SHOWN]]
     lines += [f"would send {len(steps.send) - NAMES_SHOWN:,} more"] if len(steps.send) > NAMES_SHOWN else []
@@ -111,4 +113,4 @@ def _told(publication: Publication, done: Published, wish: Wish) -> list[str]:
     lines += [f"would remove {len(steps.remove) - NAMES_SHOWN:,} more"] if len(steps.remove) > NAMES_SHOWN else []
     lines += ["would write the card"] if steps.card is not None else []
     total = shown_size(sum(file.size_bytes for file in steps.send))
-    return [*lines, f"in all {total} of {len(steps.send):,} parts; {len(steps.already):,} are there already"]
+    return [*lines, f"in all {total} of {many(len(steps.send), 'part')}; there already: {len(steps.already):,}"]

@@ -32,6 +32,7 @@ from fluxbatch.examine import all_findings, held, paying_account, spooled
 from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_SOME_FAILED, EXIT_WRONG
 from fluxbatch.held import holding
 from fluxbatch.job import SIMULATOR_ACCOUNT_ID
+from fluxbatch.many import many
 from fluxbatch.models.money import ZERO, Money, exact
 from fluxbatch.prepare import new_run_id, now_text, now_us
 from fluxbatch.settings import Settings
@@ -80,7 +81,7 @@ def repair(folder: Place, settings: Settings) -> Repaired:
             for part in seal(dataset, spool, waiting, run_id=run, sealed_at=now_text()):
                 with store.transaction() as tx:
                     ledger.mark_part_booked(tx, dataset.id, part.sha256)
-                mended.append(Mended(part.file, f"made of {part.rows} pictures that were in the spool"))
+                mended.append(Mended(part.file, f"made of {many(part.rows, 'picture')} from the spool"))
             left = all_findings(store, dataset)
             refresh_card(dataset)
     return Repaired(folder, mended, gone, left)
@@ -100,13 +101,13 @@ def _mend_catalogue(store: Store, folder: Place) -> Mended:
 
 def _of_recovery(dataset: Dataset, recovery: Recovery) -> Iterator[Mended]:
     for part in recovery.listed:
-        yield Mended(part.file, f"is sound, and listed now with its {part.rows} pictures")
+        yield Mended(part.file, f"is sound, and listed now with its {many(part.rows, 'picture')}")
     for aside in recovery.quarantined:
         yield Mended(below(dataset.folder, aside.path), f"was set aside: {aside.reason}")
     if recovery.adopted:
-        yield Mended("ledger", f"{recovery.adopted} pictures were booked that it did not know")
+        yield Mended("ledger", f"{many(recovery.adopted, 'picture was', 'pictures were')} booked that it did not know")
     if recovery.stranded:
-        yield Mended("ledger", f"{recovery.stranded} answers of a run that died count as lost")
+        yield Mended("ledger", f"{many(recovery.stranded, 'answer')} of a run that died: lost")
 
 
 def _book(store: Store, dataset: Dataset) -> list[Mended]:
@@ -119,7 +120,7 @@ def _book(store: Store, dataset: Dataset) -> list[Mended]:
                 if (key, number) not in known:
                     attempt = AttemptId(dataset.id, key, number)
                     booked += ledger.adopt(tx, attempt, actual, part.run_id, now_us(), sent_at_us, model)
-    return [Mended("ledger", f"{booked} pictures of the parts were booked that it did not know")] if booked else []
+    return [Mended("ledger", f"{many(booked, 'picture')} of the parts booked that it did not know")] if booked else []
 
 
 def _lose(store: Store, dataset: Dataset, listed_before: set[str]) -> list[tuple[str, int, Money]]:
@@ -152,9 +153,9 @@ def _lines(done: Repaired) -> Iterator[str]:
         cost = sum((cost for _, _, cost in done.gone), ZERO)
         paid = tell.usd(cost)
         yield (
-            f"{len(done.gone):,} pictures cannot be brought back; {paid} was paid for them and stays spent. Their rows "
-            "count as lost. If you have a copy of their part, put it into data/ and repair again. To have them made "
-            f"anew, for about {paid} more: the same run with --resend-lost 1"
+            f"{many(len(done.gone), 'picture')} cannot be brought back; {paid} was paid for them and stays spent. "
+            "Their rows count as lost. If you have a copy of their part, put it into data/ and repair again. To have "
+            f"them made anew, for about {paid} more: the same run with --resend-lost 1"
         )
         yield from (f"  gone: attempt {number} of {key}, {tell.usd(money)}" for key, number, money in done.gone)
     yield from (f"still wrong: {finding}" for finding in done.left)

@@ -30,6 +30,7 @@ from fluxbatch.manifest.sweep.kinds import Kind, kinds
 from fluxbatch.manifest.sweep.segment import Segment
 from fluxbatch.manifest.sweep.source import Sweep
 from fluxbatch.manifest.sweep.write import write, writer_for
+from fluxbatch.many import many
 from fluxbatch.models.money import ZERO, Money, exact
 from fluxbatch.models.price import quote
 from fluxbatch.settings import Settings
@@ -121,7 +122,7 @@ def show_sweep(
         else:
             show(console, swept)
     if written is not None and not as_json:
-        console.print(f"{written:,} rows are in {tell.shown(output)}", highlight=False, soft_wrap=True)
+        console.print(f"{many(written, 'row is', 'rows are')} in {tell.shown(output)}", highlight=False, soft_wrap=True)
     return 2 if swept.complaints else 0
 
 
@@ -161,11 +162,11 @@ def counted(sweep: Sweep) -> list[str]:
     else:
         lines = [f"{_title(block)}: {_product(block)}" for block in blocks[:BLOCKS_SHOWN]]
         if len(blocks) > BLOCKS_SHOWN:
-            lines.append(f"… and {len(blocks) - BLOCKS_SHOWN:,} more blocks")
+            lines.append(f"… and {many(len(blocks) - BLOCKS_SHOWN, 'more block')}")
         shown = " + ".join(f"{block.cells:,}" for block in blocks[:BLOCKS_SHOWN])
         total = f"{shown}{' + …' if len(blocks) > BLOCKS_SHOWN else ''} = {sum(b.cells for b in blocks):,}"
-    total += f", minus {excluded:,} excluded, plus {included:,} included, minus {again:,} duplicates"
-    lines.append(f"{total} = {survey.rows:,} rows")
+    total += f", minus {excluded:,} excluded, plus {included:,} included, minus {many(again, 'duplicate')}"
+    lines.append(f"{total} = {many(survey.rows, 'row')}")
     if sweep.rows < survey.rows and sweep.spec.sample is not None:
         lines.append(f"of these a random sample of {sweep.rows:,} (seed {sweep.spec.sample.seed})")
     repeated = {axis.name: axis.repeated for block in blocks for axis in block.axes if axis.repeated}
@@ -231,10 +232,10 @@ def show(console: Console, swept: Swept) -> None:
     for line in counted(swept.sweep):
         console.print(tell.shown(line, 2000), highlight=False, soft_wrap=True)
     if swept.selected is not None:
-        console.print(f"selected: {swept.rows:,} rows", highlight=False)
+        console.print(f"selected: {many(swept.rows, 'row')}", highlight=False)
     if swept.complaints:
         count = len(swept.complaints)
-        console.print(f"[bold red]{swept.rejected_rows:,} rows cannot be sent[/]")
+        console.print(f"[bold red]{many(swept.rejected_rows, 'row')} cannot be sent[/]")
         tell.show_complaints(console, swept.complaints, count)
     if swept.shapes:
         console.print(_price_table(swept))

@@ -21,6 +21,7 @@ from fluxbatch.budget.selection import OnBudget
 from fluxbatch.dataset.place import Place
 from fluxbatch.dispatch.stop import StoppedBy
 from fluxbatch.manifest.request import Complaint
+from fluxbatch.many import many
 from fluxbatch.models.money import Money, decimal_usd, exact
 from fluxbatch.plain import plain, with_its_end
 from fluxbatch.summary import ModelSummary, Summary
@@ -118,7 +119,7 @@ def show_plan(
 ) -> None:
     """The whole plan: pictures, complaints, money, what fits, how long."""
     if plan.complaint_count:
-        console.print(f"[bold red]{plan.complaint_count:,} complaints[/] about {plan.rejected_rows:,} rows")
+        console.print(f"[bold red]{many(plan.complaint_count, 'complaint')}[/] about {many(plan.rejected_rows, 'row')}")
         show_complaints(console, plan.complaints, plan.complaint_count)
     if plan.due:
         console.print(_shapes_table(plan, coverage))
@@ -128,7 +129,7 @@ def show_plan(
         console.print(f"{name:>14}  {value}", highlight=False, soft_wrap=True)
     for axis in coverage.axes:
         share = f"{axis.least:.1%} to {axis.most:.1%} of each" if axis.least < axis.most else f"{axis.most:.1%} of each"
-        console.print(f"{shown(axis.name):>14}  {axis.values:,} values: {share}", highlight=False)
+        console.print(f"{shown(axis.name):>14}  {many(axis.values, 'value')}: {share}", highlight=False)
 
 
 def _shapes_table(plan: Plan, coverage: Coverage) -> Table:
@@ -220,14 +221,14 @@ def _selected_lines(plan: Plan) -> list[tuple[str, str]]:
     """What of the manifest is left out."""
     s, lines = plan.selection, []
     if s.limit is not None:
-        lines.append(("limit", f"the first {s.limit:,} pictures; the manifest is read no further"))
+        lines.append(("limit", f"the first {many(s.limit, 'picture')}; the manifest is read no further"))
     if s.sample is not None:
-        lines.append(("sample", f"{plan.asked:,} of {plan.asked + plan.not_selected:,} pictures, seed {s.seed}"))
+        lines.append(("sample", f"{plan.asked:,} of {many(plan.asked + plan.not_selected, 'picture')}, seed {s.seed}"))
     if s.preview is not None:
-        lines.append(("preview", f"{plan.asked:,} corners of the sweep, a picture each"))
+        lines.append(("preview", f"{many(plan.asked, 'corner')} of the sweep, a picture each"))
     if s.price_max_nano_usd is not None:
-        most = f"may cost more than {usd(s.price_max_nano_usd)} each (bound), and are left out"
-        lines.append(("too dear", f"{plan.too_dear:,} pictures {most}"))
+        most = f"may cost more than {usd(s.price_max_nano_usd)} each (bound): left out"
+        lines.append(("too dear", f"{many(plan.too_dear, 'picture')} {most}"))
     return lines
 
 
@@ -276,13 +277,15 @@ def _models_table(models: Sequence[ModelSummary]) -> Table:
 def closing_lines(summary: Summary, command: str) -> list[str]:
     """How the run ended and what to do next, as sentences."""
     s, lines = summary, [f"Note: {shown(str(drift), 600)}." for drift in summary.drifts]
+    left = many(s.left, "picture is left", "pictures are left")
     if s.stopped_by is StoppedBy.BUDGET and s.reason == USED_UP:
         lines.append(
-            f"Stopped: the budget is used up. {s.left:,} pictures are left; they should cost {usd(s.left_expected)}. "
-            f"To go on: the same command with --budget {decimal_usd(s.enough_nano_usd):.2f} or more."
+            f"Stopped: the budget is used up. {left}; {'it' if s.left == 1 else 'they'} should cost "
+            f"{usd(s.left_expected)}. To go on: the same command with --budget {decimal_usd(s.enough_nano_usd):.2f} or "
+            "more."
         )
     elif s.stopped_by is not None:
-        lines.append(f"Stopped: {shown(s.reason, 600)}. {s.left:,} pictures are left. To go on: {shown(command, 600)}")
+        lines.append(f"Stopped: {shown(s.reason, 600)}. {left}. To go on: {shown(command, 600)}")
     if s.failed or s.unknown or s.refused:
         lines.append(
             "Rows without a picture stand in failures.parquet with the reason; they are not bought again unless asked "

@@ -118,7 +118,7 @@ def test_what_is_behind_the_dataset_says_so(mixed: Dataset) -> None:
     add_part(mixed, picture(20))
     found = check(mixed.folder)
     assert [(one.name, one.pictures_missing) for one in found.stale] == [("reds", 1)]
-    assert "1 pictures in 1 parts came later and are not covered" in str(found.stale[0])
+    assert "1 picture in 1 part came later, not covered" in str(found.stale[0])
     assert check(mixed.folder, [Reds()]).stale == []
 
 

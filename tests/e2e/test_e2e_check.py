@@ -57,7 +57,7 @@ def test_it_says_what_it_found_and_keeps_it_beside_the_parts(made: Desk) -> None
     assert "5 pictures in 3 parts" in shown
     assert "1: a sheet of black, white or grey" in shown
     assert blank in shown
-    assert "1 groups of near-duplicates (within 4 bits): 3 pictures beside one of each" in shown
+    assert "1 group of near-duplicates (within 4 bits): 3 pictures beside one of each" in shown
 
 
 def test_a_check_disturbs_neither_verify_nor_status_nor_the_next_run(made: Desk) -> None:

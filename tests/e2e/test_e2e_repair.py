@@ -107,7 +107,7 @@ class TestDisagreements:
             sql(desk, f"UPDATE {books} SET spent_nano_usd = {less[0]}, spent_centineurons = {less[1]}")
         assert str(verify(desk).ended(1).json).count("is in a part and not in the ledger") == 2
         said = repair(desk).ended(0).json
-        assert any("2 pictures of the parts were booked" in done for done in said["mended"])
+        assert any("2 pictures of the parts booked" in done for done in said["mended"])
         whole(desk, 6)
         status = desk.command("status", str(desk.out), "--json").ended(0).json
         assert centineurons(status["spent_neurons"]) == desk.billed == 6 * SMALL_CENTINEURONS
@@ -205,7 +205,7 @@ class TestParts:
         assert len(repair(desk).ended(4).json["gone"]) == 1
         shutil.copy(copy, part)
         said = repair(desk).ended(0).json
-        assert any("1 pictures were taken from it" in done for done in said["mended"])
+        assert any("1 picture taken from it" in done for done in said["mended"])
         whole(desk, 6)
 
     def test_a_part_whose_pictures_are_in_the_spool_still_is_rebuilt_to_the_same_bytes(self, desk: Desk) -> None:

@@ -253,7 +253,7 @@ class TestPrice:
         options = ("--max-price-per-picture", "0.00165")
         plan = desk.plan(manifest, "--json", *options).ended(0).json
         assert (plan["due"], plan["too_dear"], plan["expected_usd"]) == (4, 1, "0.00165")
-        assert "1 pictures may cost more than $0.00165 each" in desk.plan(manifest, *options).ended(0).out
+        assert "1 picture may cost more than $0.00165 each" in desk.plan(manifest, *options).ended(0).out
         said = desk.run(manifest, *options).ended(0)
         told = sound(desk, said)
         assert (told["asked"], told["made"], told["too_dear"], told["left"]) == (5, 4, 1, 0)

@@ -82,7 +82,7 @@ def test_names_come_from_the_columns(dataset: Dataset, tmp_path: Path) -> None:
 
 def test_two_pictures_of_one_name_are_refused_and_named(dataset: Dataset, tmp_path: Path) -> None:
     with pytest.raises(
-        UsageError, match=r"gives 1 names to more than one picture .*'none' \(rows 1, 2, 3, 4, 5\); add a"
+        UsageError, match=r"gives 1 name to more than one picture .*'none' \(rows 1, 2, 3, 4, 5\); add a"
     ):
         exported(dataset, tmp_path / "out", "images", name="{id}.jpg")
     assert list(tmp_path.iterdir()) == []

@@ -136,4 +136,9 @@ def begin_all(night: Night, queues: Mapping[str, str]) -> None:
                 del waiting[name]
         return not waiting
 
-    until(all_are_sending, seconds=180)
+    try:
+        until(all_are_sending, seconds=300)
+    except AssertionError as error:
+        states = {name: night.o.state(case.run) for name, case in waiting.items()}
+        told = "\n".join(f"{name}: {one['type']} {one['message']}" for name, one in states.items())
+        raise AssertionError(f"not sending:\n{told}\n{night.o.logs()}") from error

@@ -239,7 +239,7 @@ def test_failed_rows_are_in_the_message_of_a_completed_run(desk: Desk) -> None:
     state = run_flow(desk, desk.manifest([*rows(3), {"prompt": "x [[fault:3043]]"}]), resend_failed=0)
     assert state.is_completed()
     assert state.message is not None
-    assert "1 rows failed" in state.message
+    assert "1 row failed" in state.message
 
 
 @pytest.mark.parametrize("moment", ["before the run", "in the run"])

@@ -13,6 +13,7 @@ from fluxbatch.checks.covered import Standing
 from fluxbatch.dataset.image import CHECKS
 from fluxbatch.dataset.place import Place
 from fluxbatch.exit_codes import EXIT_COMPLETE, EXIT_WRONG
+from fluxbatch.many import many
 from fluxbatch.tell import shown
 
 KEYS_SHOWN = 10
@@ -98,7 +99,7 @@ def show_checked(console: Console, found: Found, *, as_json: bool) -> None:
 
 
 def _lines(found: Found) -> Iterator[str]:
-    yield f"{found.pictures:,} pictures in {found.parts:,} parts of {found.folder}"
+    yield f"{many(found.pictures, 'picture')} in {many(found.parts, 'part')} of {found.folder}"
     yield f"{OK:>12}  {found.pictures - found.suspect_count:,}"
     for kind in CHECKS:
         if keys := found.suspects.get(kind, ()):
@@ -106,7 +107,7 @@ def _lines(found: Found) -> Iterator[str]:
             yield from _some(keys, KEYS_SHOWN)
     yield from _of_groups(found)
     for one in found.looked:
-        yield f"{one.name:>12}  {one.now:,} pictures looked at now, {one.before:,} before"
+        yield f"{one.name:>12}  {many(one.now, 'picture')} looked at now, {one.before:,} before"
         for column, (least, mean, most) in one.ranges.items():
             yield f"{'':>12}  {column}: {least:.4g} to {most:.4g}, {mean:.4g} in the mean"
     yield from (f"{'behind':>12}  {one}" for one in found.stale)
@@ -114,11 +115,11 @@ def _lines(found: Found) -> Iterator[str]:
 
 def _of_groups(found: Found) -> Iterator[str]:
     if not found.groups:
-        yield f"{'near':>12}  no two pictures are within {found.distance_max} bits of each other"
+        yield f"{'near':>12}  no two pictures are within {many(found.distance_max, 'bit')} of each other"
         return
     yield (
-        f"{'near':>12}  {len(found.groups):,} groups of near-duplicates (within {found.distance_max} bits): "
-        f"{found.near_duplicates:,} pictures beside one of each"
+        f"{'near':>12}  {many(len(found.groups), 'group')} of near-duplicates "
+        f"(within {many(found.distance_max, 'bit')}): {many(found.near_duplicates, 'picture')} beside one of each"
     )
     largest = sorted(found.groups, key=lambda group: -len(group.others))[:GROUPS_SHOWN]
     for group in largest:

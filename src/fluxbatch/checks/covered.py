@@ -25,6 +25,7 @@ from fluxbatch.dataset.header import Part
 from fluxbatch.dataset.parts import METADATA_KEY, UNREADABLE, opened
 from fluxbatch.dataset.place import Place
 from fluxbatch.errors import DatasetInUse, StorageError
+from fluxbatch.many import many
 from fluxbatch.query.sidecars import KEY, sidecar_file
 
 KEYS = pa.field(KEY, pa.string())
@@ -145,8 +146,8 @@ class Standing:
         if not self.is_stale:
             return f"{self.name}: covers the whole dataset"
         return (
-            f"{self.name}: {self.pictures_missing:,} pictures in {self.parts_missing:,} parts came later and are not "
-            "covered; run `fluxbatch check` as before to bring it up to date"
+            f"{self.name}: {many(self.pictures_missing, 'picture')} in {many(self.parts_missing, 'part')} came later, "
+            "not covered; run `fluxbatch check` as before to bring it up to date"
         )
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from fluxbatch.many import many
 from fluxbatch.models.money import exact
 from fluxbatch.plain import plain
 
@@ -66,7 +67,7 @@ def _lines(card: Card) -> Iterator[str]:
     maker = "of fluxbatch's simulator: no model made them, nothing was charged" if card.simulated else (
         "of Cloudflare Workers AI"
     )  # fmt: skip
-    yield f"{card.pictures:,} pictures {maker}. Made with fluxbatch; {shown_size(card.size_bytes)} of Parquet."
+    yield f"{many(card.pictures, 'picture')} {maker}. Made with fluxbatch; {shown_size(card.size_bytes)} of Parquet."
     yield from ("", _READ.format(address=_quoted(card.address)), "")
     if card.made:
         yield from ("## How they were made", "", *_made_table(card), "")

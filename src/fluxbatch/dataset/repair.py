@@ -23,6 +23,7 @@ from fluxbatch.dataset.salvage import Saved, salvage
 from fluxbatch.dataset.shards import rewrite
 from fluxbatch.dataset.spool import Spool, Spooled
 from fluxbatch.errors import DatasetError, StorageError
+from fluxbatch.many import many
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def take_missing(dataset: Dataset, spool: Spool) -> list[Mended]:
         standing |= _names(dataset, part)
     taken = [(path, _take(dataset, spool, path, standing)) for path in unlisted]
     return [
-        Mended(below(dataset.folder, path), f"{count} pictures were taken from it that no part has")
+        Mended(below(dataset.folder, path), f"{many(count, 'picture')} taken from it that no part has")
         for path, count in taken
         if count
     ]
@@ -146,9 +147,8 @@ def _mend(dataset: Dataset, spool: Spool, part: Part, why: str) -> Mended:
         same = rewrite(dataset, spool, part, entries)
         bytes_are = "with the very same bytes" if same else "with the same rows (its bytes differ: another pyarrow?)"
         return Mended(part.file, f"{why}: rebuilt from the spool {bytes_are}{kept}")
-    told = f"{len(entries)} of its {part.rows} pictures could be read and go into a new part" if saved or entries else (
-        f"none of its {part.rows} pictures could be read"
-    )  # fmt: skip
+    its = f"its {many(part.rows, 'picture')} could be read"
+    told = f"{len(entries)} of {its} and go into a new part" if saved or entries else f"none of {its}"
     return Mended(part.file, f"{why}: {told}{kept}")
 
 

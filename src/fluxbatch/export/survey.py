@@ -17,6 +17,7 @@ from fluxbatch.errors import UsageError
 from fluxbatch.export.names import folded
 from fluxbatch.export.plain_rows import plain_rows
 from fluxbatch.export.template import Template
+from fluxbatch.many import many
 from fluxbatch.query import Rows
 
 MARK_BYTES = 4_096
@@ -128,8 +129,9 @@ def _complaint(rows: Rows, where: str | None, template: Template, twice: frozens
     named = "; ".join(_told(owners) for owners in clashes[:NAMES_SHOWN])
     more = f"; and {len(clashes) - NAMES_SHOWN:,} more" if len(clashes) > NAMES_SHOWN else ""
     return (
-        f"--name gives {len(clashes):,} names to more than one picture (capitals do not count, as on many disks): "
-        f"{named}{more}; add a column that tells them apart, as {{sample}}, {{seed}} or {{key:.8}}"
+        f"--name gives {many(len(clashes), 'name')} to more than one picture "
+        f"(capitals do not count, as on many disks): {named}{more}; add a column that tells them apart, as {{sample}}, "
+        "{seed} or {key:.8}"
     )
 
 

@@ -20,6 +20,7 @@ from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.errors import UsageError
 from fluxbatch.export.exporter import Exported, Watch, Wish
 from fluxbatch.export.survey import Survey
+from fluxbatch.many import many
 from fluxbatch.plain import plain
 from fluxbatch.tell import shown
 
@@ -70,12 +71,12 @@ def show_before(console: Console, dataset: Dataset) -> None:
 def show_exported(console: Console, done: Exported) -> None:
     what = "was there already, of the same" if done.was_there else "went on" if done.went_on else "written"
     console.print(
-        f"export   {shown(done.target, PATH_MAX)}: {done.pictures:,} pictures, {bytes_told(done.size_bytes)} in "
-        f"{done.files:,} file{'s' if done.files != 1 else ''} ({what})",
+        f"export   {shown(done.target, PATH_MAX)}: {many(done.pictures, 'picture')}, {bytes_told(done.size_bytes)} in "
+        f"{many(done.files, 'file')} ({what})",
         highlight=False, soft_wrap=True,
     )  # fmt: skip
     if done.unmarked:
-        console.print(f"unmarked {done.unmarked:,} pictures could not be marked, and are as they were", highlight=False)
+        console.print(f"unmarked {many(done.unmarked, 'picture')} could not be marked: as before", highlight=False)
     console.print(f"load     {shown(done.loading, PATH_MAX)}", highlight=False, soft_wrap=True)
 
 

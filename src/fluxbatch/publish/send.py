@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from fluxbatch.dataset.card_words import shown_size
 from fluxbatch.errors import UsageError
+from fluxbatch.many import many
 from fluxbatch.publish.hub import Hub
 from fluxbatch.publish.publication import Publication, Steps, There, steps_for
 
@@ -37,7 +38,7 @@ def publish(publication: Publication, hub: Hub, *, private: bool, tell: Tell) ->
     for number, file in enumerate(steps.send, start=1):
         added.append(hub.send(file))
         tell(f"{file.name} is sent ({number} of {len(steps.send)}, {shown_size(file.size_bytes)})")
-    pictures = f"{publication.card.pictures:,} pictures, by fluxbatch"
+    pictures = f"{many(publication.card.pictures, 'picture')}, by fluxbatch"
     return Published(steps, there is None, hub.commit(added, steps.remove, steps.card, pictures))
 
 
