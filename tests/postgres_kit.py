@@ -130,6 +130,12 @@ class Cluster:
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as own:
             yield own
 
+    def new_database(self, name: str) -> sa.URL:
+        """The address of an empty database of that name."""
+        with self.connection() as own:
+            own.exec_driver_sql(f"CREATE DATABASE {name}")
+        return sa.make_url(self.url).set(database=name)
+
     def kill(self) -> None:
         """kill -9 of the postmaster. Its children find out and end."""
         assert self.process is not None
@@ -184,6 +190,15 @@ def cluster() -> Iterator[Cluster]:
         yield one
     finally:
         one.remove()
+
+
+def everything_in_tables(url: sa.URL) -> dict[str, str]:
+    """All rows of each table of a database, as text."""
+    engine = sa.create_engine(url.set(drivername="postgresql+psycopg"), poolclass=sa.NullPool)
+    with engine.connect() as own:
+        names = own.execute(sa.text("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")).scalars().all()
+        texts = {name: sa.text(f'SELECT CAST(one AS text) FROM "{name}" AS one') for name in names}
+        return {name: "\n".join(own.execute(text).scalars()) for name, text in texts.items()}
 
 
 @contextlib.contextmanager

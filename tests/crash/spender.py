@@ -1,6 +1,8 @@
 """A process that spends from a shared budget, many tasks at once, and a provider that writes down what was sent.
 
-python -m tests.crash.spender LEDGER_URL BILL NAME TASKS
+python -m tests.crash.spender LEDGER_URL BILL NAME TASKS TOGETHER
+
+It begins when so many have written to the bill's neighbour that they are there: none is through before another begins.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ import asyncio
 import os
 import random
 import sys
+import threading
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -60,11 +64,21 @@ def _sent(bill: int, attempt: AttemptId, chance: random.Random) -> Resolution:
     return Resolution(State.POSTED, End.MADE, actual=actual)
 
 
+def _wait_for_the_others(there: Path, name: str, together: int) -> None:
+    with there.open("a") as file:
+        file.write(f"{name}\n")
+    until_s = time.monotonic() + 60
+    while len(there.read_text().splitlines()) < together:
+        assert time.monotonic() < until_s, "the others did not come"
+        threading.Event().wait(0.01)
+
+
 def main() -> None:
-    url, bill_file, name, tasks = sys.argv[1:]
+    url, bill_file, name, tasks, together = sys.argv[1:]
     bill = os.open(Path(bill_file), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with closing(Store(url)) as store:
         journal = ThreadJournal(store)
+        _wait_for_the_others(Path(f"{bill_file}.there"), name, int(together))
         try:
             asyncio.run(spend(journal, bill, name, int(tasks)))
         finally:

@@ -27,8 +27,8 @@ def spenders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
         yield spenders
 
 
-def _begin(spenders: Warm, folder: Path, name: str) -> Run:
-    arguments = (url_of(folder), str(folder / "bill"), name, str(TASKS))
+def _begin(spenders: Warm, folder: Path, name: str, together: int = 1) -> Run:
+    arguments = (url_of(folder), str(folder / "bill"), name, str(TASKS), str(together))
     return spenders.start(arguments, folder, {})
 
 
@@ -56,7 +56,7 @@ def _check(folder: Path) -> Books:
 
 def test_eight_processes_use_one_budget_up_and_not_a_nano_dollar_more(spenders: Warm, tmp_path: Path) -> None:
     _open(tmp_path)
-    runs = [_begin(spenders, tmp_path, f"p{number}") for number in range(PROCESSES)]
+    runs = [_begin(spenders, tmp_path, f"p{number}", together=PROCESSES) for number in range(PROCESSES)]
     for run in runs:
         assert run.wait(120) == 0, run.err
     cap, spent, reserved, unknown = _check(tmp_path).stored

@@ -44,10 +44,11 @@ class Run:
 
     def wait(self, seconds: float = 60.0) -> int:
         deadline = time.monotonic() + seconds
-        pause = threading.Event()
+        never, pause_s = threading.Event(), 0.004
         while (code := self.poll()) is None:
             assert time.monotonic() < deadline, f"the run did not end\n{self.err}"
-            pause.wait(0.004)
+            never.wait(pause_s)
+            pause_s = min(1.1 * pause_s, 0.03)
         return code
 
     def kill(self) -> int:

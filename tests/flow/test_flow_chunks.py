@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from fluxbatch.dataset.catalogue import Dataset
 from fluxbatch.dataset.chunks import chunks_of
@@ -95,10 +94,7 @@ def house(tmp_path_factory: pytest.TempPathFactory, postgres_cluster: Cluster) -
         }
         (folder / "night").mkdir()
         o = stack.enter_context(orchestra(folder / "night", **settings))
-        with postgres_cluster.connection() as own:
-            own.exec_driver_sql(f"CREATE DATABASE {folder.name}")
-        server = sa.make_url(postgres_cluster.url).set(drivername="postgresql+asyncpg", database=folder.name)
-        o.server_settings["PREFECT_SERVER_DATABASE_CONNECTION_URL"] = server.render_as_string(hide_password=False)
+        o.keep_in(postgres_cluster.new_database(folder.name))
         o.start_server()
         o.fluxbatch("prefect", "setup")
         o.do("prefect", "--no-prompt", "deploy", "--all")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from fluxbatch.simulator import read_bill
 from tests.e2e.e2e_kit import REPOSITORY, calm, centineurons, part_files, table, until
@@ -34,6 +35,7 @@ from tests.flow.night_kit import (
 )
 from tests.flow.orchestra import POOL, kill, orchestra
 from tests.hostile.canary_kit import everything_in
+from tests.postgres_kit import Cluster, everything_in_tables, why_not
 from tests.soak import soak
 
 pytestmark = [
@@ -59,11 +61,22 @@ QUEUES = {
 
 
 @pytest.fixture(scope="module")
-def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
+def prefects_own(request: pytest.FixtureRequest) -> sa.URL | None:
+    """Where the server keeps its records: in PostgreSQL, or, where there is none to start, in SQLite."""
+    if why_not() is not None:
+        return None
+    cluster: Cluster = request.getfixturevalue("postgres_cluster")
+    return cluster.new_database("night")
+
+
+@pytest.fixture(scope="module")
+def night(tmp_path_factory: pytest.TempPathFactory, prefects_own: sa.URL | None) -> Iterator[Night]:
     """A server as `fluxbatch prefect setup` and `prefect deploy` leave it, from a home that was empty."""
     folder = tmp_path_factory.mktemp("night")
     with ExitStack() as stack:
         o = stack.enter_context(orchestra(folder, **LIMITS))
+        if prefects_own is not None:
+            o.keep_in(prefects_own)
         found = Night(o, o.start_server())
         found.cases = {name: case_of(o, name, stack) for name in QUEUES}
         first, *others = found.cases.values()
@@ -307,7 +320,7 @@ def test_sigterm_to_the_worker_lets_its_run_take_in_what_is_in_flight_and_say_so
     case.assert_the_next_run_makes_the_rest(lost_max=0)
 
 
-def test_no_token_of_that_night_is_in_any_record(bad_night: Night) -> None:
+def test_no_token_of_that_night_is_in_any_record(bad_night: Night, prefects_own: sa.URL | None) -> None:
     """Blocks have them, encrypted; nothing else has."""
     asked = (
         "flow_runs",
@@ -325,6 +338,10 @@ def test_no_token_of_that_night_is_in_any_record(bad_night: Night) -> None:
     assert "fluxbatch.dataset." in told["events"]
     assert "cloudflare-credentials" in told["block_documents"]
     told |= everything_in(bad_night.o.folder)
-    assert "prefect-home/prefect.db" in told
+    if prefects_own is None:
+        assert "prefect-home/prefect.db" in told
+    else:
+        told |= everything_in_tables(prefects_own)
+        assert bad_night.cases["flow-term"].run in told["flow_run"]
     for name in QUEUES:
         assert [where for where, text in told.items() if token_of(name) in text] == []
