@@ -1,6 +1,7 @@
 # Everything a newcomer needs: `make demo` and `make test`. Both build .venv from the lock file once and reuse it.
 PYTHON ?= python3
 BIN := .venv/bin
+unexport PYTHONDONTWRITEBYTECODE  # the tests start hundreds of processes: each would compile the project anew
 
 .PHONY: help setup demo test lint bench mutants soak lock clean
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -270,10 +271,16 @@ app.command("publish")(publish_dataset)
 app.command("doctor")(check_all)
 
 
+@cache
+def command() -> Callable[[], Any]:
+    """All commands with their options, read once a process: it takes some 30 ms."""
+    return typer.main.get_command(app)
+
+
 def main() -> NoReturn:
     """The command line: errors of the world become one sentence and an exit code, never a traceback."""
     try:
-        app()
+        command()()
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except FluxbatchError as error:

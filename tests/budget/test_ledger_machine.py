@@ -585,12 +585,12 @@ def _by_chance(seed: int, steps: int, kind: type[LedgerMachine] = LedgerMachine)
 
 def test_the_ledger_is_its_model_whatever_is_done_in_whatever_order():
     REACHED.clear()
-    for seed in range(soak(25, 2_000)):
+    for seed in range(soak(25, 400)):
         _by_chance(seed, soak(40, 80))
     run_state_machine_as_test(
         LedgerMachine,
         settings=settings(
-            max_examples=soak(25, 3_000),
+            max_examples=soak(25, 400),
             stateful_step_count=soak(25, 60),
             deadline=None,
             derandomize=not IS_SOAK,  # what has to be reached is reached in every CI run, or in none
@@ -607,6 +607,6 @@ def test_the_ledger_on_postgresql_is_the_same_model(postgres_url: str):
         shared_url = postgres_url
 
     REACHED.clear()
-    for seed in range(soak(5, 300)):
+    for seed in range(soak(5, 60)):
         _by_chance(1_000 + seed, soak(30, 80), Shared)
     assert {"committed", "crashed with changes", "opened again"} <= {name for name, count in REACHED.items() if count}

@@ -157,7 +157,9 @@ def _load(module: str) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         Keeper(Spool(Path(folder)), pa.schema([]), "warm").warm()
-    importlib.import_module(module)
+    found = importlib.import_module(module)
+    if hasattr(found, "command"):  # fluxbatch.cli: the options of all commands are read
+        found.command()
     gc.freeze()
 
 
