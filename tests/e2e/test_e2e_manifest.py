@@ -201,7 +201,7 @@ class TestOtherPeoplesFiles:
     def test_parti_prompts_run_as_published(self, desk: Desk) -> None:
         assert PARTI is not None
         lines = [line.split("\t") for line in PARTI.read_text(encoding="utf-8").splitlines()[1:]]
-        options = ("--column", "prompt=Prompt", "--width", "256", "--height", "256", "--steps", "4")
+        options = ("--column", "prompt=Prompt", "--width", "512", "--height", "512", "--steps", "4")
         desk.simulator.change(latency_s=0)
         told = desk.run(PARTI, *options).ended(0).json
         assert (told["asked"], told["made"]) == (1632, 1632)

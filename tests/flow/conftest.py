@@ -27,7 +27,9 @@ def prefect_server(prefect_home: None) -> Iterator[None]:
     from prefect.testing.utilities import prefect_test_harness  # noqa: TID251 - the flow's tests run in Prefect
 
     with prefect_test_harness(server_startup_timeout=90):
+        gc.freeze()  # what is here by now is not gone through after each test
         yield
+        gc.unfreeze()
 
 
 @pytest.fixture
