@@ -313,6 +313,7 @@ class TestRate:
     )
     @example([(20.0, 60.0), (0.3, None), (0.3, 60.0), (20.0, 900.0)], 2, None, 0.0)
     @example([(0.3, None), (0.3, 6.0)], 2, None, 0.0)
+    @example([(0.3, None), (0.3, None), (0.3, 30.0)], 2, 5.0, 0.0)
     @settings(max_examples=soak(5, 800), deadline=None)
     def test_in_no_window_more_leave_than_the_fastest_wish_in_it_allows(
         self, words: list[tuple[float, float | None]], count: int, stall_s: float | None, jump_s: float
