@@ -2,7 +2,8 @@
 
 python -m tests.crash.spender LEDGER_URL BILL NAME TASKS TOGETHER
 
-It begins when so many have written to the bill's neighbour that they are there: none is through before another begins.
+Having spent once, it waits until so many have written to the bill's neighbour that they have: SQLite's writers take no
+turns, and one that is late would find nothing left.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from fluxbatch.budget.store import Store
 from fluxbatch.models.money import charge
 from tests.budget.budget_kit import BOUND, DATASET, NOW_US
 
+FITS_MAX = 1_000_000
 DENIED_MAX = 40
 """What a process that was killed had reserved stays reserved, so nobody waits for ever."""
 
@@ -34,9 +36,9 @@ async def spend(journal: ThreadJournal, bill: int, name: str, tasks: int) -> Non
             group.create_task(_spend(journal, bill, f"{name}-{task}", random.Random(f"{name}-{task}")))
 
 
-async def _spend(journal: ThreadJournal, bill: int, name: str, chance: random.Random) -> None:
+async def _spend(journal: ThreadJournal, bill: int, name: str, chance: random.Random, most: int = FITS_MAX) -> None:
     number = denied = 0
-    while denied < DENIED_MAX:
+    while denied < DENIED_MAX and number < most:
         attempt = AttemptId(DATASET, f"{name}-{number}", 1)
         answer = await journal.do(lambda tx, a=attempt: ledger.reserve(tx, a, "run", "model", BOUND, NOW_US))  # type: ignore[misc]
         if isinstance(answer, Denied):
@@ -78,8 +80,9 @@ def main() -> None:
     bill = os.open(Path(bill_file), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with closing(Store(url)) as store:
         journal = ThreadJournal(store)
-        _wait_for_the_others(Path(f"{bill_file}.there"), name, int(together))
         try:
+            asyncio.run(_spend(journal, bill, f"{name}-first", random.Random(name), most=1))
+            _wait_for_the_others(Path(f"{bill_file}.there"), name, int(together))
             asyncio.run(spend(journal, bill, name, int(tasks)))
         finally:
             journal.close()
